@@ -1,0 +1,147 @@
+"""What a driver honours, and the four errors that it may raise.
+
+A protocol is one module (or folder) in `drivers/`. It exports one `Driver` for each connection
+type, registered under the entry point group `courtyard.drivers` by the type's name. A driver owns
+the wire of one open connection; scheduling, retries, reconnecting and logging of failures are done
+by whoever opened it, once for all protocols.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+from drivers.point import Batch, Block, Device, Point, Tally, Value
+
+
+class DriverError(Exception):
+    """Something went wrong on a connection. The message names the device and what to do."""
+
+
+class ConnectionDown(DriverError):
+    """The way to all devices is gone: close, wait, open again."""
+
+
+class DeviceSilent(DriverError):
+    """One device does not answer: its points go bad, its neighbours carry on."""
+
+
+class BadAnswer(DriverError):
+    """One answer cannot be used: it is counted, and the last value is kept as stale."""
+
+
+class Refused(DriverError):
+    """The device (or we) will not do it: tell the asker why."""
+
+
+class Clock(Protocol):
+    """Time, as drivers and simulators are given it."""
+
+    def wall_ns(self) -> int:
+        """Unix time in ns."""
+        ...
+
+    def mono_s(self) -> float:
+        """Seconds that only ever go forward."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on this clock."""
+        ...
+
+
+class Settings(BaseModel):
+    """Keys of one connection in the site file. Each driver extends it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    type: str
+
+
+class Keys(BaseModel):
+    """Base of a protocol's own keys: of a point or of `limits` in a profile, of an equipment in a site file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """One request that reads one block of one device; drivers subclass it with what they need."""
+
+    device: Device
+    block: Block
+    period_s: float
+    wire_s: float
+    """Predicted time that the request and its reply occupy the connection, the device's own delay included."""
+
+
+class Link(Protocol):
+    """One open connection."""
+
+    tally: Tally
+
+    async def write(self, device: Device, point: Point, value: Value) -> Value:
+        """Write one value and return what the device then reads back. Raises `Refused` and the other three."""
+        ...
+
+
+@runtime_checkable
+class PolledLink(Link, Protocol):
+    """A connection whose devices answer when asked. One request at a time unless the driver says otherwise."""
+
+    async def read(self, request: Any) -> Batch:
+        """Send one planned request, return its readings. Raises the four errors."""
+        ...
+
+
+@runtime_checkable
+class ListeningLink(Link, Protocol):
+    """A connection whose devices speak by themselves."""
+
+    def listen(self) -> AsyncIterator[Batch]:
+        """Batches as messages come; ends by `ConnectionDown`. Bad messages are tallied, never raised."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """One connection type: its models, and how to plan and open it."""
+
+    protocol: str
+    """What profiles name. Several connection types may carry one protocol."""
+    settings: type[Settings]
+    device: type[Keys]
+    point: type[Keys]
+    options: type[Keys]
+    open: Callable[[str, Any, Sequence[Device], Clock], AbstractAsyncContextManager[Link]]
+    """(connection name, settings, devices, clock) -> the open connection. Raises `ConnectionDown`."""
+    section: str = "limits"
+    """The section of a profile that `options` describes: what the device allows, or what its messages are."""
+    plan: Callable[[Any, Sequence[Device]], Sequence[Request]] | None = None
+    """(settings, devices) -> requests, for polled connections; pure. None: a listening one."""
+
+
+ENTRY_POINTS = "courtyard.drivers"
+
+
+@cache
+def drivers() -> dict[str, Driver]:
+    """All connection types that are installed, by name. One that fails to load is left out and logged."""
+    found: dict[str, Driver] = {}
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            found[entry.name] = entry.load()
+        except (ImportError, AttributeError) as error:
+            logging.getLogger(__name__).error("connection type %s does not load: %s", entry.name, error)
+    return found
+
+
+def driver_of_protocol(protocol: str) -> Driver | None:
+    """Any connection type that carries `protocol`: they share the models of points and devices."""
+    return next((driver for driver in drivers().values() if driver.protocol == protocol), None)

@@ -1,0 +1,1 @@
+"""Modbus over TCP, over serial lines (RTU), and RTU frames over TCP."""

@@ -1,0 +1,224 @@
+"""Device profiles: a product as data.
+
+What comes in: one YAML file for each product, `<class>/<maker>-<model>.yaml`, with a row for each point
+that can be compared with the maker's sheet by eye. What goes out: a `Profile`, whose points the protocol's
+own models have checked. The sections `alarms`, `meters`, `upkeep` and `simulate` are kept as they stand
+and checked by those who own them, with `profile.document` to place their mistakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from drivers.document import Document, load, nearest
+from drivers.driver import Driver, Keys, driver_of_protocol, drivers
+from drivers.point import EquipmentClass, Point, Text
+from drivers.units import Seconds
+
+CLASSES: tuple[str, ...] = get_args(EquipmentClass)
+SYNTHETIC = "synthetic profile"
+"""What `source` begins with where the register map is our own and no vendor's."""
+
+
+class Strict(BaseModel):
+    """Base of every model that a file is checked against: unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TextSpec(Strict):
+    """Both languages of a text that staff read."""
+
+    zh: str = Field(min_length=1)
+    en: str = Field(min_length=1)
+
+    def text(self) -> Text:
+        """As the plain value that the rest of the house uses."""
+        return Text(self.zh, self.en)
+
+
+class PointSpec(Strict):
+    """The keys of a point that all protocols share; the protocol's own stand beside them."""
+
+    name: TextSpec
+    kind: Literal["bool", "int", "float", "text"] = "float"
+    unit: str = ""
+    period: Seconds | None = None
+    """How often a polled point is read; the profile's `period` where it says nothing."""
+    deadband: float = Field(default=0, ge=0)
+    low: float | None = None
+    high: float | None = None
+    counter: bool = False
+    writable: bool = False
+    labels: dict[int, TextSpec] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PointSpec:
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"low {self.low:g} is not below high {self.high:g}; swap or widen them")
+        if self.kind in ("bool", "text") and (self.deadband or self.counter):
+            raise ValueError(f"a {self.kind} point has no deadband and is no counter; remove them")
+        return self
+
+
+class ProfileSpec(Strict):
+    """The top level of a profile file."""
+
+    profile: str
+    name: TextSpec
+    protocol: str
+    source: str = Field(min_length=8)
+    """The maker's sheet and page, or `synthetic profile: ...`."""
+    period: Seconds = 1.0
+    stale_after: Seconds = 0.0
+    limits: dict[str, Any] = {}
+    messages: dict[str, Any] = {}
+    points: dict[str, Any]
+    alarms: dict[str, Any] = {}
+    meters: dict[str, Any] = {}
+    upkeep: dict[str, Any] = {}
+    simulate: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """One product, checked."""
+
+    id: str
+    equipment_class: EquipmentClass
+    name: Text
+    protocol: str
+    source: str
+    period_s: float
+    stale_after_s: float
+    options: Keys
+    points: Mapping[str, tuple[PointSpec, Keys]]
+    document: Document
+    alarms: Mapping[str, Any] = field(default_factory=dict)
+    meters: Mapping[str, Any] = field(default_factory=dict)
+    upkeep: Mapping[str, Any] = field(default_factory=dict)
+    simulate: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the register map is our own invention, which is said wherever the profile is shown."""
+        return self.source.lower().startswith(SYNTHETIC)
+
+    def points_of(self, equipment: str) -> tuple[Point, ...]:
+        """The points of one equipment of this product."""
+        return tuple(self._point(equipment, name, *spec) for name, spec in self.points.items())
+
+    def _point(self, equipment: str, name: str, spec: PointSpec, address: Keys) -> Point:
+        return Point(
+            id=f"{equipment}.{name}",
+            equipment=equipment,
+            name=name,
+            title=spec.name.text(),
+            kind=spec.kind,
+            unit=spec.unit,
+            period_s=self.period_s if spec.period is None else spec.period,
+            deadband=spec.deadband,
+            low=spec.low,
+            high=spec.high,
+            counter=spec.counter,
+            writable=spec.writable,
+            labels={code: text.text() for code, text in spec.labels.items()} if spec.labels else None,
+            address=address,
+        )
+
+
+def load_profile(path: Path) -> tuple[Profile | None, Document]:
+    """One file as a profile; None where it has mistakes, which stand in the document."""
+    document = load(path)
+    if document.faults:
+        return None, document
+    spec = document.validate(ProfileSpec, document.data or {}, ())
+    if spec is None:
+        return None, document
+    equipment_class = spec.profile.partition("/")[0]
+    if equipment_class not in CLASSES:
+        document.add(("profile",), f"class {equipment_class!r} is none of {', '.join(CLASSES)}")
+    elif spec.profile != f"{path.parent.name}/{path.stem}":
+        document.add(("profile",), f"is {spec.profile!r}, but the file lies at {path.parent.name}/{path.stem}")
+    driver = driver_of_protocol(spec.protocol)
+    if driver is None:
+        names = {each.protocol for each in drivers().values()}
+        document.add(("protocol",), f"no driver speaks {spec.protocol!r}{nearest(spec.protocol, names)}")
+        return None, document
+    options = document.validate(driver.options, getattr(spec, driver.section), (driver.section,))
+    for other in {"limits", "messages"} - {driver.section}:
+        if getattr(spec, other):
+            document.add((other,), f"does not belong to protocol {spec.protocol}; its section is {driver.section}")
+    points = _points(document, driver)
+    if document.faults or options is None:
+        return None, document
+    return (
+        Profile(
+            id=spec.profile,
+            equipment_class=equipment_class,  # type: ignore[arg-type]  # checked above
+            name=spec.name.text(),
+            protocol=spec.protocol,
+            source=spec.source,
+            period_s=spec.period,
+            stale_after_s=spec.stale_after,
+            options=options,
+            points=points,
+            document=document,
+            alarms=spec.alarms,
+            meters=spec.meters,
+            upkeep=spec.upkeep,
+            simulate=spec.simulate,
+        ),
+        document,
+    )
+
+
+def _points(document: Document, driver: Driver) -> dict[str, tuple[PointSpec, Keys]]:
+    """Every point, its keys shared out between the common model and the protocol's."""
+    points: dict[str, tuple[PointSpec, Keys]] = {}
+    common, own = set(PointSpec.model_fields), set(driver.point.model_fields)
+    for name, row in document.mapping("points").items():
+        where = ("points", name)
+        if not name.replace("_", "").isalnum() or not name.isascii() or name != name.lower():
+            document.add(where, "is no point name; use a-z, 0-9 and _")
+        if not isinstance(row, dict):
+            document.add(where, "write a mapping of the point's keys")
+            continue
+        spec = document.validate(PointSpec, {k: v for k, v in row.items() if k in common}, where)
+        rest = {k: v for k, v in row.items() if k not in common}
+        address = document.validate(driver.point, rest, where, known=common | own)
+        if spec and address:
+            points[name] = (spec, address)
+    return points
+
+
+class Library:
+    """The profiles under one or several folders, loaded when asked for; later folders win."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = list(folders)
+        self._loaded: dict[str, tuple[Profile | None, Document]] = {}
+
+    def ids(self) -> list[str]:
+        """All that there is, by id."""
+        found = {f"{p.parent.name}/{p.stem}" for folder in self._folders for p in folder.glob("*/*.yaml")}
+        return sorted(found)
+
+    def path(self, profile_id: str) -> Path | None:
+        """The file of a profile."""
+        paths = (folder / f"{profile_id}.yaml" for folder in reversed(self._folders))
+        return next((path for path in paths if path.is_file()), None)
+
+    def get(self, profile_id: str) -> tuple[Profile | None, Document | None]:
+        """The profile and its document. (None, None): no such file. (None, document): it has mistakes."""
+        if profile_id not in self._loaded:
+            path = self.path(profile_id)
+            if path is None:
+                return None, None
+            self._loaded[profile_id] = load_profile(path)
+        return self._loaded[profile_id]

@@ -1,0 +1,31 @@
+"""Durations as people write them in site files and profiles."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|min|s|m|h|d)")
+
+
+def parse_seconds(value: Any) -> float:
+    """`500ms`, `10s`, `5m`, `2h`, `1d`, `1h30m`, or a plain number of seconds.
+
+    Raises ValueError with what is allowed.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, str) and _PART.sub("", value).strip() == "" and value.strip():
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value))
+    else:
+        raise ValueError(f"{value!r} is no duration; write it like 500ms, 10s, 5m, 2h, 1d")
+    if seconds < 0:
+        raise ValueError(f"{value!r} is negative; a duration is 0 or more")
+    return seconds
+
+
+Seconds = Annotated[float, BeforeValidator(parse_seconds)]
+"""A duration in seconds, written like `500ms`, `10s`, `5m`, `2h`, `1d`."""

@@ -1,0 +1,80 @@
+"""Wall and monotonic time, and the clock that tests own.
+
+Everything in the house that waits or stamps is given a clock. Time-outs on I/O are real time always:
+they belong to the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import time
+
+
+class SystemClock:
+    """The box's own clocks."""
+
+    def wall_ns(self) -> int:
+        """Unix time in ns; may step when the box learns the time."""
+        return time.time_ns()
+
+    def mono_s(self) -> float:
+        """Seconds since some start; never steps."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+class ManualClock:
+    """A clock that stands still until `advance` moves it, waking sleepers in order of their time."""
+
+    def __init__(self, wall_ns: int = 1_767_225_600_000_000_000, mono_s: float = 1_000.0) -> None:
+        self._wall_ns = wall_ns
+        self._mono_s = mono_s
+        self._order = itertools.count()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None], str]] = []
+
+    def wall_ns(self) -> int:
+        """Unix time in ns."""
+        return self._wall_ns
+
+    def mono_s(self) -> float:
+        """Seconds; moves by `advance` only."""
+        return self._mono_s
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until `advance` has moved the clock that far."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task = asyncio.current_task()
+        entry = (self._mono_s + seconds, next(self._order), woken, task.get_name() if task else "")
+        heapq.heappush(self._sleepers, entry)
+        await woken
+
+    def sleeping(self) -> set[str]:
+        """Names of the tasks that wait on this clock now."""
+        return {name for _, _, woken, name in self._sleepers if not woken.done()}
+
+    def next_wake_s(self) -> float | None:
+        """Monotonic time at which the next sleeper wakes; None where nobody sleeps."""
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        return self._sleepers[0][0] if self._sleepers else None
+
+    def advance(self, seconds: float) -> None:
+        """Move both clocks forward and wake all whose time has come."""
+        self._wall_ns += round(seconds * 1e9)
+        self._mono_s += seconds
+        while self._sleepers and self._sleepers[0][0] <= self._mono_s:
+            woken = heapq.heappop(self._sleepers)[2]
+            if not woken.done():
+                woken.set_result(None)
+
+    def step_wall(self, seconds: float) -> None:
+        """Set the wall clock as a time server would: the monotonic clock does not move."""
+        self._wall_ns += round(seconds * 1e9)
