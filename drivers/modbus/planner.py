@@ -1,0 +1,169 @@
+"""The points of a connection's devices as the fewest requests that the devices allow.
+
+What comes in: devices with their points, addresses and limits. What goes out: requests, each with its period,
+its compiled decode step and the time that it is predicted to occupy the wire. Pure. Sizes and times after
+Modbus Application Protocol V1.1b3 (PDU) and Modbus over Serial Line V1.02 (characters, silent intervals).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from drivers.driver import Request
+from drivers.modbus.codec import Decode, compile_bits, compile_registers
+from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, RtuTcpSettings, Space, TcpSettings, UnitKeys
+from drivers.point import Block, Device, Point
+
+ModbusSettings = TcpSettings | RtuSettings | RtuTcpSettings
+
+TCP_EXCHANGE_S = 0.002
+"""A request and its answer over a quiet local network, without the device's own delay."""
+REQUEST_CHARACTERS = 8
+_ANSWER_CHARACTERS = 5
+"""Unit, function, byte count and two of CRC, around the data."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadRequest(Request):
+    """One read of one table of one unit."""
+
+    unit_id: int
+    table: Space
+    address: int
+    """On the wire: the device's base is in it."""
+    count: int
+    """Registers or bits."""
+    decode: Decode
+    pause_s: float
+    """Left free on the wire before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What the wire costs."""
+
+    character_s: float
+    """Time of one character; 0 on a network."""
+    silence_s: float
+    """The interval (t3.5) that ends a frame."""
+    exchange_s: float
+    """Cost of an exchange besides its characters."""
+
+    def exchange(self, data_bytes: int) -> float:
+        """Time on the wire of a read whose answer carries that much data, the device's own delay apart."""
+        characters = REQUEST_CHARACTERS + _ANSWER_CHARACTERS + data_bytes
+        return characters * self.character_s + 2 * self.silence_s + self.exchange_s
+
+
+def line_of(settings: ModbusSettings) -> Line:
+    """The wire of a connection.
+
+    A character has 11 bits, 10 in 8N1; what a serial server's own line is set to is not known here, so 11.
+    Above 19200 baud t3.5 stays at 1.75 ms (Modbus over Serial Line V1.02, 2.5.1.1).
+    """
+    if isinstance(settings, TcpSettings):
+        return Line(0.0, 0.0, TCP_EXCHANGE_S)
+    bits = 11
+    if isinstance(settings, RtuSettings):
+        bits = 9 + (settings.parity != "N") + settings.stopbits
+    character_s = bits / settings.baudrate
+    silence_s = 3.5 * character_s if settings.baudrate <= 19200 else 0.00175
+    return Line(character_s, silence_s, TCP_EXCHANGE_S if isinstance(settings, RtuTcpSettings) else 0.0)
+
+
+def plan(settings: ModbusSettings, devices: Sequence[Device]) -> list[ReadRequest]:
+    """The requests that read every point of every device at its period.
+
+    A point with period 0 is read only when it is written. Devices that share a unit id keep requests of their
+    own. Raises ValueError, naming the point, where one cannot be read at all within its device's limits.
+    """
+    line = line_of(settings)
+    requests: list[ReadRequest] = []
+    for device in devices:
+        for points in _groups(device):
+            requests += [_request(device, run, settings, line) for run in _runs(device, points)]
+    return requests
+
+
+def place(device: Device, point: Point) -> tuple[RegisterKeys, int, int]:
+    """Keys, first address on the wire, and address after the last, of a point."""
+    keys = cast(RegisterKeys, point.address)  # the models of this driver, as the site file was checked by
+    first = _unit(device).base + keys.address
+    return keys, first, first + keys.width
+
+
+def _unit(device: Device) -> UnitKeys:
+    return cast(UnitKeys, device.address)
+
+
+def _limits(device: Device) -> Limits:
+    return cast(Limits, device.options)
+
+
+def _groups(device: Device) -> Iterator[list[Point]]:
+    """Points that may share a request: of one table and one period, by address."""
+    groups: dict[tuple[Space, float], list[Point]] = {}
+    for point in device.points:
+        keys, _, end = place(device, point)
+        most = _most(keys.register, _limits(device))
+        if keys.width > most:
+            raise ValueError(f"{point.id}: takes {keys.width} registers, but limits.max_registers is {most}")
+        if end > 65536:
+            raise ValueError(f"{point.id}: base and address together end beyond 65535; check base of {device.id}")
+        if point.period_s > 0:
+            groups.setdefault((keys.register, point.period_s), []).append(point)
+    for points in groups.values():
+        yield sorted(points, key=lambda point: place(device, point)[1:])
+
+
+def _runs(device: Device, points: Sequence[Point]) -> Iterator[list[Point]]:
+    """Points in order of address, cut into the fewest runs that one request each may read.
+
+    Taking as much as fits from the lowest address on is optimal here: any part of a run that is allowed is
+    allowed too, so a run that ends earlier never helps those after it.
+    """
+    limits, base = _limits(device), _unit(device).base
+    forbidden = [(base + first, base + last) for first, last in limits.forbidden]
+    run: list[Point] = []
+    run_start = run_end = covered = 0
+    for point in points:
+        keys, start, end = place(device, point)
+        fits = max(run_end, end) - run_start <= _most(keys.register, limits)
+        barred = start > covered and any(first < start and last >= covered for first, last in forbidden)
+        bridged = start - covered <= limits.max_gap and not barred
+        if run and fits and bridged:
+            run.append(point)
+            run_end = max(run_end, end)
+        else:
+            if run:
+                yield run
+            run, run_start, run_end = [point], start, end
+        covered = max(covered, end)
+    yield run
+
+
+def _most(table: Space, limits: Limits) -> int:
+    return limits.max_coils if table in ("coil", "discrete") else limits.max_registers
+
+
+def _request(device: Device, points: Sequence[Point], settings: ModbusSettings, line: Line) -> ReadRequest:
+    places = [place(device, point) for point in points]
+    start = places[0][1]
+    count = max(end for _, _, end in places) - start
+    items = [(first - start, keys, point.kind) for point, (keys, first, _) in zip(points, places, strict=True)]
+    bits = places[0][0].register in ("coil", "discrete")
+    pause_s = max(settings.pause, _limits(device).pause)
+    return ReadRequest(
+        device=device,
+        block=Block(device.id, tuple(points)),
+        period_s=points[0].period_s,
+        wire_s=line.exchange((count + 7) // 8 if bits else 2 * count) + _limits(device).turnaround + pause_s,
+        unit_id=_unit(device).unit_id,
+        table=places[0][0].register,
+        address=start,
+        count=count,
+        decode=compile_bits(items) if bits else compile_registers(items, count),
+        pause_s=pause_s,
+    )
