@@ -1,0 +1,209 @@
+"""The command line, thin: reads arguments, calls what does the work, turns outcomes into exit codes.
+
+Exit codes: 0 done, 1 the thing checked is wrong, 2 bad usage, 3 cannot reach the daemon or the device.
+Errors go to standard error in one line, without a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from drivers.document import Faulty
+from drivers.units import parse_seconds
+from edge import __version__
+
+OK, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
+
+
+class Stopped(Exception):
+    """A command ends here; the message is for the person at the terminal."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def duration(text: str) -> float:
+    """An argument like `60s` or `10m`."""
+    try:
+        return parse_seconds(int(text) if text.isdigit() else text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def speed(text: str) -> float:
+    """A speed factor above 0 and up to 10 000."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no speed factor; use a number above 0, up to 10000")
+    return value
+
+
+def port(text: str) -> int:
+    """A TCP port; 0 lets the system choose."""
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; use 0 to 65535")
+    return int(text)
+
+
+def _site_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, metavar="SITE.yaml", help="the site file")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands."""
+    from edge.cli import register_all
+
+    top = argparse.ArgumentParser(prog="courtyard", description="Edge gateway for a community's equipment room.")
+    top.add_argument("--version", action="version", version=f"courtyard {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="a simulated community on real protocols, and the daemon on it")
+    demo.add_argument("--speed", type=speed, default=1.0, help="behaviour faster than life by this factor")
+    demo.add_argument(
+        "--state", type=Path, default=None, metavar="DIR", help="state directory; kept for the next run"
+    )
+    demo.add_argument(
+        "--port", type=port, default=None, help="port of the console (8080, or a free one where it is taken)"
+    )
+    demo.add_argument(
+        "--for", type=duration, default=None, dest="for_s", metavar="DURATION", help="end after this time"
+    )
+    demo.add_argument("--scenario", type=Path, default=None, metavar="FILE", help="what goes wrong, and when")
+    demo.add_argument("--seed", type=int, default=1, help="same seed, same history")
+    demo.set_defaults(act=_demo)
+
+    run = commands.add_parser("run", help="the daemon")
+    _site_argument(run)
+    run.add_argument("--state", type=Path, required=True, metavar="DIR", help="state directory")
+    run.set_defaults(act=_run)
+
+    check = commands.add_parser("check", help="validates a site file and shows the load of each connection")
+    _site_argument(check)
+    check.add_argument("--json", action="store_true", help="machine-readable")
+    check.set_defaults(act=_check)
+
+    simulate = commands.add_parser("simulate", help="only the simulated devices of a site")
+    _site_argument(simulate)
+    simulate.add_argument("--scenario", type=Path, default=None, metavar="FILE", help="what goes wrong, and when")
+    simulate.add_argument("--speed", type=speed, default=1.0, help="behaviour faster than life by this factor")
+    simulate.add_argument("--seed", type=int, default=1, help="same seed, same history")
+    simulate.add_argument(
+        "--for", type=duration, default=None, dest="for_s", metavar="DURATION", help="end after this"
+    )
+    simulate.set_defaults(act=_simulate)
+
+    register_all(commands)
+    return top
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from edge.demo import demo
+
+    return asyncio.run(demo(arguments))
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from edge.demo import simulate
+
+    return asyncio.run(simulate(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from edge.app import serve
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    return asyncio.run(serve(arguments.config, arguments.state))
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from edge.site import load_grade
+    from edge.site_file import load_site
+
+    try:
+        site = load_site(arguments.config)
+    except Faulty as faulty:
+        if arguments.json:
+            print(
+                json.dumps({"ok": False, "faults": [vars_of(fault) for fault in faulty.faults]}, ensure_ascii=False)
+            )
+        else:
+            for fault in faulty.faults:
+                print(fault, file=sys.stderr)
+            print(f"{len(faulty.faults)} to mend", file=sys.stderr)
+        return WRONG
+    rows = [
+        {
+            "connection": each.name,
+            "type": each.settings.type,
+            "equipment": len(each.devices),
+            "points": sum(len(device.points) for device in each.devices),
+            "requests": len(each.requests),
+            "load": round(each.load, 4),
+            "grade": load_grade(each.load),
+        }
+        for each in site.connections.values()
+    ]
+    if arguments.json:
+        print(json.dumps({"ok": True, "connections": rows}, ensure_ascii=False))
+        return OK
+    print(f"{site.info.name} ({site.info.id}): {len(site.equipment)} equipment, {len(site.rules)} alarm rules, "
+          f"{len(site.plans)} upkeep plans: all well")  # fmt: skip
+    _load_table(rows)
+    return OK
+
+
+def vars_of(fault: Any) -> dict[str, Any]:
+    """A fault as a mapping."""
+    return {key: getattr(fault, key) for key in ("file", "line", "column", "path", "message")}
+
+
+def _load_table(rows: Sequence[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "connection", "type", "equipment", "points", "requests", "load of the wire", box=None, pad_edge=False
+    )
+    for row in rows:
+        polled = row["requests"]
+        note = " (above 70 %: no room for retries)" if row["grade"] == "high" else ""
+        load = f"{row['load']:.1%}{note}" if polled else "listens"
+        table.add_row(
+            row["connection"], row["type"], str(row["equipment"]), str(row["points"]), str(polled or "-"), load
+        )
+    Console().print(table)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `courtyard`."""
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.act(arguments))
+    except Stopped as stopped:
+        print(f"courtyard: {stopped}", file=sys.stderr)
+        return stopped.code
+    except Faulty as faulty:
+        for fault in faulty.faults:
+            print(fault, file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""One connection, acquired: opened, polled or listened to, and marked lost when it goes.
+
+What comes in: a checked connection of the site. What goes out: batches into the engine. Whoever calls `run`
+(the supervisor) calls it again after each failure; what is known about the connection stays here.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from drivers.driver import Clock, ConnectionDown, Link, ListeningLink, PolledLink
+from drivers.point import Point, Quality, Tally, Value
+from edge.acquisition.scheduler import Poller
+from edge.engine import Engine
+from edge.site import Connection, Equipment
+
+log = logging.getLogger(__name__)
+
+
+class Acquired:
+    """One connection of the site, and what is known of it now."""
+
+    def __init__(self, connection: Connection, engine: Engine, clock: Clock) -> None:
+        self.connection = connection
+        self.tally = Tally()
+        self.reason = "not opened yet"
+        self.up = False
+        self._engine = engine
+        self._clock = clock
+        self._since_ns = clock.wall_ns()
+        self._link: Link | None = None
+        self._poller: Poller | None = None
+        engine.connection(connection.name, up=False)
+
+    async def run(self) -> None:
+        """Open and read until the connection fails."""
+        connection = self.connection
+        opening = connection.driver.open(connection.name, connection.settings, connection.devices, self._clock)
+        try:
+            async with opening as link:
+                self._opened(link)
+                await self._read(link)
+        finally:
+            self._closed()
+
+    async def _read(self, link: Link) -> None:
+        if isinstance(link, PolledLink):
+            self._poller = Poller(link, self.connection.requests, self._clock, self._engine.feed)
+            await self._poller.run()
+        elif isinstance(link, ListeningLink):
+            async for batch in link.listen():
+                self._engine.feed(batch)
+        raise ConnectionDown(f"{self.connection.name}: the connection has ended")
+
+    def _opened(self, link: Link) -> None:
+        if self.reason:
+            log.info("%s is open", self.connection.name)
+        self._link, self.up, self.reason = link, True, ""
+        link.tally = self.tally  # counts go on over reconnections
+        self._since_ns = self._clock.wall_ns()
+        self._engine.connection(self.connection.name, up=True)
+
+    def _closed(self) -> None:
+        was_up, self.up = self.up, False
+        self._link = self._poller = None
+        if not was_up:
+            return
+        self._since_ns = self._clock.wall_ns()
+        self._engine.connection(self.connection.name, up=False)
+        # What was polled is unknown from now on; what devices report by themselves was true when they said it.
+        quality = Quality.BAD_COMM if self.connection.driver.plan else Quality.UNCERTAIN_STALE
+        self._engine.lost(self.connection.devices, quality)
+
+    def lost(self, reason: str) -> None:
+        """Why it is down, for those who look."""
+        self.reason = reason
+
+    async def write(self, equipment: Equipment, point: Point, value: Value) -> Value:
+        """Write one value and read it back; ahead of all reads."""
+        if self._poller is not None:
+            return await self._poller.write(equipment.device, point, value)
+        if self._link is not None:
+            return await self._link.write(equipment.device, point, value)
+        raise ConnectionDown(f"{self.connection.name} is down: {self.reason}")
+
+    def status(self) -> dict[str, Any]:
+        """Its row in `connections`."""
+        tally = self.tally
+        row: dict[str, Any] = {
+            "name": self.connection.name,
+            "type": self.connection.settings.type,
+            "state": "up" if self.up else "down",
+            "reason": self.reason or None,
+            "since_ns": self._since_ns,
+            "equipment": len(self.connection.devices),
+            "messages": tally.messages,
+            "timeouts": tally.timeouts,
+            "bad_frames": tally.bad_frames,
+            "exceptions": tally.exceptions,
+            "unknown": tally.unknown,
+            "load": self.connection.load if self.connection.requests else None,
+            "utilisation": None,
+        }
+        return row

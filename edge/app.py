@@ -1,0 +1,157 @@
+"""The life cycle, one page: open the state, put the house together, run until told to stop, drain.
+
+Intake closes first, the store last. Upstream (connections) is nested in downstream (clerk, pushes, uplinks,
+console): leaving is draining. Cancellation is the only stop signal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from drivers.document import Faulty
+from drivers.driver import Clock
+from edge.clock import SystemClock
+from edge.console.server import Console, ConsoleBusy, serve_console
+from edge.house import House, build
+from edge.notify import Notifier
+from edge.site import Site
+from edge.site_file import load_site
+from edge.store.ledger import StoreError, open_ledger
+from edge.store.lock import StateBusy, state_lock
+from edge.store.readings import open_readings
+from edge.supervise import Fatal, supervise
+from edge.uplinks import open_uplinks
+
+TICK_S = 0.5
+"""How finely alarm delays, shelves and due dates are looked at."""
+KEEP_S = 60.0
+"""How often meters and plans are written down: what a power cut may cost of them."""
+DRAIN_S = 4.0
+"""How long stopping may take; the unit's TimeoutStopSec is longer."""
+
+log = logging.getLogger(__name__)
+
+
+async def run(
+    site: Site,
+    state: Path,
+    stop: asyncio.Event,
+    clock: Clock | None = None,
+    ready: Callable[[House, Console], None] = lambda house, console: None,
+) -> None:
+    """Run one site until told to stop. `ready` is called once all tasks run.
+
+    Raises StateBusy, StoreError, ConsoleBusy where it cannot start; Fatal where what every reading passes
+    through has failed.
+    """
+    async with _opened(site, state, clock or SystemClock()) as (house, console), asyncio.TaskGroup() as downstream:
+        down = [
+            downstream.create_task(house.clerk.run(), name="clerk"),
+            downstream.create_task(house.dispatcher.run(), name="pushes"),
+            *(downstream.create_task(uplink(), name=name) for name, uplink in open_uplinks(house)),
+        ]
+        notifier = Notifier()
+        async with asyncio.TaskGroup() as upstream:
+            up = [
+                upstream.create_task(_ticks(house), name="ticks"),
+                upstream.create_task(notifier.feed_watchdog(), name="watchdog"),
+            ]
+            for name, way in house.ways.items():
+                task = f"connection[{name}]"
+                up.append(upstream.create_task(supervise(task, way.run, house.clock, way.lost), name=task))
+            notifier.ready(f"{len(house.ways)} connections, {len(site.equipment)} equipment")
+            ready(house, console)
+            await stop.wait()
+            notifier.stopping()
+            for each in up:
+                each.cancel()
+        await _drain(house)
+        for each in down:
+            each.cancel()
+
+
+@asynccontextmanager
+async def _opened(site: Site, state: Path, clock: Clock) -> AsyncIterator[tuple[House, Console]]:
+    """The state directory locked, both files open, the house built, the console listening."""
+    host, port = site.console.address()
+    token = site.console.token.get_secret_value() if site.console.token else None
+    async with AsyncExitStack() as stack:
+        state.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(state_lock(state))
+        ledger = await stack.enter_async_context(open_ledger(state / "ledger.db"))
+        store = await stack.enter_async_context(open_readings(state / "readings.db", site.storage.commit))
+        house = await build(site, state, ledger, store, clock)
+        console = await stack.enter_async_context(serve_console(house.desk, host, port, token=token, clock=clock))
+        yield house, console
+
+
+async def _ticks(house: House) -> None:
+    """The pulse of everything that waits for time to pass."""
+    kept_s = house.clock.mono_s()
+    while True:
+        await house.clock.sleep(TICK_S)
+        house.engine.tick()
+        if house.clock.mono_s() - kept_s >= KEEP_S:
+            kept_s = house.clock.mono_s()
+            await house.keep()
+
+
+async def _drain(house: House) -> None:
+    """What was read is on disk, what happened is written and told, before the house closes."""
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            await house.clerk.drain()
+            await house.keep()
+            await house.store.flush()
+    except TimeoutError:
+        log.error("not everything could be written within %.0f s of the stop; the disk is slow or gone", DRAIN_S)
+
+
+@contextlib.contextmanager
+def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop` while in the block."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def said(error: BaseException) -> str | None:
+    """The one line that says why the daemon cannot go on; None for what is a fault of the program."""
+    if isinstance(error, BaseExceptionGroup):
+        lines = [said(each) for each in error.exceptions]
+        return None if None in lines else "; ".join(dict.fromkeys(line for line in lines if line))
+    known = isinstance(error, StateBusy | StoreError | ConsoleBusy | Fatal | Faulty | OSError)
+    return str(error) if known else None
+
+
+async def serve(config: Path, state: Path) -> int:
+    """`courtyard run`: exit code 0 after a stop, 1 where it cannot run."""
+    stop = asyncio.Event()
+    try:
+        site = load_site(config)
+        with stop_on_signals(stop):
+            await run(site, state, stop, ready=partial(_announce, site))
+    except Exception as error:
+        line = said(error)
+        if line is None:
+            raise
+        print(line if isinstance(error, Faulty) else f"courtyard: {line}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _announce(site: Site, house: House, console: Console) -> None:
+    log.info("%s runs: %d equipment, console at %s", site.info.name, len(site.equipment), console.url)

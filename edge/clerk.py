@@ -1,0 +1,140 @@
+"""Writes down first, tells afterwards.
+
+What comes in: happenings in the order in which the engine found them. Each is committed to the ledger with
+full sync before anyone is told of it. Where the disk will not take it (full, read-only, broken), people are
+told all the same and the entries wait in memory for the disk: a silent alarm is worse than an unwritten one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from drivers.driver import Clock
+from edge.alarms.alarm import Transition
+from edge.engine import Happening
+from edge.store.ledger import Entry, Ledger, StoreError
+from edge.upkeep.orders import OrderEvent
+
+WAITING = 10_000
+"""Entries kept for a disk that does not take them; the oldest go first, counted."""
+
+log = logging.getLogger(__name__)
+
+State = dict[tuple[str, str], dict[str, object] | None]
+
+
+class Upkeep(Protocol):
+    """Where the present state of meters and plans comes from."""
+
+    def bodies(self) -> State:
+        """All that must survive a restart."""
+        ...
+
+
+class Clerk:
+    """One task between what happened and who is told."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self.listeners: list[Callable[[Happening], None]] = []
+        self.unwritten = 0
+        """Entries that wait for the disk now."""
+        self.lost = 0
+        self._ledger = ledger
+        self._clock = clock
+        self._queue: deque[tuple[Sequence[Happening], asyncio.Future[None] | None]] = deque()
+        self._wake = asyncio.Event()
+        self._entries: deque[Entry] = deque(maxlen=WAITING)
+        self._state: State = {}
+        self._busy = False
+        self._troubled = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that happened has been written and told."""
+        return not self._queue and not self._busy
+
+    def take(self, happenings: Sequence[Happening]) -> None:
+        """Note happenings; never waits."""
+        self._queue.append((happenings, None))
+        self._wake.set()
+
+    async def write(self, happenings: Sequence[Happening]) -> None:
+        """Note happenings and wait until they are written: whoever asked for them is told only then."""
+        written = asyncio.get_running_loop().create_future()
+        self._queue.append((happenings, written))
+        self._wake.set()
+        await written
+
+    async def note(self, kind: str, subject: str, body: dict[str, object]) -> None:
+        """Write an entry of another kind (a command, a push)."""
+        self._entries.append(Entry(kind, subject, self._clock.wall_ns(), body))
+        await self._commit()
+
+    async def keep(self, state: State) -> None:
+        """Write present states that nobody is told of (meters)."""
+        self._state.update(state)
+        await self._commit()
+
+    async def run(self) -> None:
+        """Write and tell, for ever."""
+        while True:
+            await self._wake.wait()
+            await self.drain()
+
+    async def drain(self) -> None:
+        """Write and tell all that has been noted until now."""
+        self._wake.clear()
+        while self._queue:
+            self._busy = True
+            try:
+                batch = [self._queue.popleft() for _ in range(len(self._queue))]
+                await self._write(batch)
+            finally:
+                self._busy = False
+
+    async def _write(self, batch: Sequence[tuple[Sequence[Happening], asyncio.Future[None] | None]]) -> None:
+        happenings = [each for group, _ in batch for each in group]
+        for each in happenings:
+            self._book(each)
+        await self._commit()
+        for each in happenings:
+            for listener in self.listeners:
+                listener(each)
+        for _, written in batch:
+            if written is not None and not written.done():
+                written.set_result(None)
+
+    def _book(self, happening: Happening) -> None:
+        if len(self._entries) == WAITING:
+            self.lost += 1
+        body = happening.to_body()
+        if isinstance(happening, Transition):
+            self._entries.append(Entry("alarm", happening.alarm.id, happening.time_ns, body))
+            self._state["alarm", happening.alarm.id] = happening.alarm.to_body()
+        elif isinstance(happening, OrderEvent):
+            self._entries.append(Entry("order", happening.order.id, happening.time_ns, body))
+            self._state["order", happening.order.id] = happening.order.to_body()
+
+    async def _commit(self) -> None:
+        entries, state = list(self._entries), dict(self._state)
+        if not entries and not state:
+            return
+        self._entries.clear()
+        self._state.clear()
+        try:
+            await self._ledger.commit(entries, state)
+        except StoreError as error:
+            self._entries.extendleft(reversed(entries))
+            self._state = {**state, **self._state}
+            if not self._troubled:
+                log.error("the ledger cannot be written, people are told all the same: %s", error)
+            self._troubled = True
+        else:
+            if self._troubled:
+                log.warning("the ledger can be written again")
+            self._troubled = False
+        self.unwritten = len(self._entries)

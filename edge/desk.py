@@ -1,0 +1,353 @@
+"""What people may ask of the daemon and do with it; console, command line and MQTT commands use only this.
+
+Answers are plain mappings with the names of the HTTP interface. Every act (acknowledge, write, order step)
+says who did it and is in the ledger before the asker has the answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal, Protocol
+
+from drivers.driver import Clock, DriverError, Refused
+from drivers.point import Point, Quality, Text, Value
+from edge.alarms.alarm import Alarm
+from edge.alarms.engine import AlarmRefused
+from edge.clerk import Clerk
+from edge.engine import Engine
+from edge.events import Event, Hub
+from edge.site import Equipment, Site
+from edge.store.ledger import Ledger
+from edge.store.readings import ReadingsStore
+from edge.texts import iso, label
+from edge.upkeep.orders import Order, OrderRefused
+
+log = logging.getLogger(__name__)
+
+
+class DeskRefused(Exception):
+    """It will not be done; the message says why, for the person who asked."""
+
+    def __init__(self, kind: Literal["not_found", "refused", "conflict", "unavailable"], message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+
+class Way(Protocol):
+    """An acquired connection, as the desk sees it."""
+
+    def status(self) -> dict[str, Any]:
+        """Its row in `connections`."""
+        ...
+
+    async def write(self, equipment: Equipment, point: Point, value: Value) -> Value:
+        """Write and read back."""
+        ...
+
+
+class Desk:
+    """Questions and acts of people, checked, done, written down."""
+
+    def __init__(
+        self,
+        site: Site,
+        engine: Engine,
+        clerk: Clerk,
+        ledger: Ledger,
+        store: ReadingsStore,
+        ways: Mapping[str, Way],
+        uplinks: Callable[[], list[dict[str, Any]]],
+        clock: Clock,
+        hub: Hub,
+    ) -> None:
+        self.hub = hub
+        self._site = site
+        self._engine = engine
+        self._clerk = clerk
+        self._ledger = ledger
+        self._store = store
+        self._ways = ways
+        self._uplinks = uplinks
+        self._clock = clock
+        self._points = {point.id: point for point in site.points}
+        self._began_s = clock.mono_s()
+
+    # --- questions ---------------------------------------------------------------------------------------
+
+    def site(self) -> dict[str, Any]:
+        """Who and where the community is."""
+        info = self._site.info
+        return {"id": info.id, "name": info.name, "timezone": info.timezone, "language": info.language}
+
+    def equipment(self) -> list[dict[str, Any]]:
+        """Every equipment with the worst quality of its points and its most urgent alarm."""
+        worst: dict[str, str] = {}
+        for alarm in self._engine.alarms.alarms():
+            if alarm.state.annunciated or alarm.state.active:
+                known = worst.get(alarm.equipment)
+                worst[alarm.equipment] = (
+                    min(known, alarm.priority.value, key=_rank) if known else alarm.priority.value
+                )
+        return [self._equipment_row(each, worst.get(each.id)) for each in self._site.equipment.values()]
+
+    def equipment_one(self, equipment_id: str) -> dict[str, Any] | None:
+        """One equipment with its points, meters and orders; None where there is none of that id."""
+        row = next((row for row in self.equipment() if row["id"] == equipment_id), None)
+        if row is not None:
+            row["points"] = self.points(equipment_id)
+            row["meters"] = [meter for meter in self.meters() if meter["equipment"] == equipment_id]
+            row["orders"] = [order for order in self.orders() if order["equipment"] == equipment_id]
+        return row
+
+    def _equipment_row(self, each: Equipment, worst: str | None) -> dict[str, Any]:
+        levels = {self._engine.live(point).quality.level for point in each.device.points}
+        return {
+            "id": each.id,
+            "class": each.equipment_class,
+            "name": each.name,
+            "location": each.location,
+            "profile": each.profile.id,
+            "profile_name": asdict(each.profile.name),
+            "synthetic": each.profile.synthetic,
+            "connection": each.connection,
+            "quality": "bad" if levels == {"bad"} else "good" if levels == {"good"} else "uncertain",
+            "alarm": worst,
+        }
+
+    def points(self, equipment: str | None = None) -> list[dict[str, Any]]:
+        """The newest reading of every point, or of those of one equipment."""
+        return [self._point_row(each) for each in self._points.values() if equipment in (None, each.equipment)]
+
+    def point(self, point_id: str) -> dict[str, Any] | None:
+        """The newest reading of one point; None where there is none of that id."""
+        point = self._points.get(point_id)
+        return self._point_row(point) if point else None
+
+    def _point_row(self, point: Point) -> dict[str, Any]:
+        live = self._engine.live(point)
+        name = label(point, live.value)
+        return {
+            "id": point.id,
+            "equipment": point.equipment,
+            "name": point.name,
+            "title": asdict(point.title),
+            "value": live.value,
+            "label": asdict(name) if name else None,
+            "unit": point.unit,
+            "quality": live.quality.level,
+            "reason": live.quality.reason,
+            "time": iso(live.time_ns),
+            "writable": point.writable,
+        }
+
+    async def readings(
+        self, point_id: str, from_ns: int, to_ns: int, every_ns: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Recorded readings of one point in a span, at native resolution or by steps of `every_ns`."""
+        if point_id not in self._points:
+            raise DeskRefused("not_found", f"no point {point_id}")
+        if from_ns >= to_ns:
+            raise DeskRefused("refused", "from is not before to; swap them")
+        rows = await self._store.query(point_id, from_ns, to_ns, every_ns)
+        return [_reading(time_ns, value, Quality(quality)) for time_ns, value, quality in rows]
+
+    def alarms(self, state: str | None = None) -> list[dict[str, Any]]:
+        """Alarms that are not normal, the most urgent first, then the oldest."""
+        rows = [self.alarm_row(alarm) for alarm in self._engine.alarms.alarms()]
+        rows = [row for row in rows if state in (None, row["state"])]
+        return sorted(rows, key=lambda row: (_rank(row["priority"]), row["raised"] or "", row["id"]))
+
+    def alarm_row(self, alarm: Alarm) -> dict[str, Any]:
+        """One alarm as everybody outside reads it."""
+        equipment = self._site.equipment.get(alarm.equipment)
+        return {
+            "id": alarm.id,
+            "equipment": alarm.equipment,
+            "equipment_name": equipment.name if equipment else alarm.equipment,
+            "location": equipment.location if equipment else "",
+            "rule": alarm.rule,
+            "code": alarm.code,
+            "priority": alarm.priority.value,
+            "state": alarm.state.value,
+            "active": alarm.state.active,
+            "name": asdict(alarm.name),
+            "advice": _text(alarm.advice),
+            "cause": _text(alarm.cause),
+            "consequence": _text(alarm.consequence),
+            "raised": iso(alarm.raised_ns or 0),
+            "cleared": iso(alarm.cleared_ns or 0),
+            "acknowledged": iso(alarm.acked_ns or 0),
+            "acked_by": alarm.acked_by,
+            "shelved_until": iso(alarm.shelved_until_ns or 0),
+            "occurrence": alarm.occurrence,
+            "point": alarm.point,
+            "value": alarm.value,
+        }
+
+    async def journal(self, kind: str | None, after: int, limit: int) -> list[dict[str, Any]]:
+        """What the ledger holds, oldest first, from after a sequence number."""
+        rows = await self._ledger.journal(kind=kind, after=after, limit=limit)
+        return [
+            {"seq": seq, "kind": each.kind, "subject": each.subject, "time": iso(each.time_ns), "body": each.body}
+            for seq, each in rows
+        ]
+
+    def orders(self, state: str | None = None) -> list[dict[str, Any]]:
+        """Work orders, the newest first."""
+        rows = [self.order_row(order) for order in self._engine.upkeep.orders()]
+        return sorted((row for row in rows if state in (None, row["state"])), key=lambda row: row["id"], reverse=True)
+
+    def order_row(self, order: Order) -> dict[str, Any]:
+        """One work order as everybody outside reads it."""
+        equipment = self._site.equipment.get(order.equipment)
+        return {
+            **order.to_body(),
+            "equipment_name": equipment.name if equipment else order.equipment,
+            "location": equipment.location if equipment else "",
+            "opened": iso(order.opened_ns),
+            "due": iso(order.due_ns or 0),
+        }
+
+    def connections(self) -> list[dict[str, Any]]:
+        """Every connection with what it carries and what goes wrong on it."""
+        return [way.status() for way in self._ways.values()]
+
+    def uplinks(self) -> list[dict[str, Any]]:
+        """Every uplink with its lag and what it could not send."""
+        return self._uplinks()
+
+    def meters(self) -> list[dict[str, Any]]:
+        """What upkeep counts by."""
+        return [
+            {"equipment": m.equipment, "name": m.name, "title": asdict(m.title), "unit": m.unit, "value": m.value}
+            for m in self._engine.upkeep.meters()
+        ]
+
+    def health(self) -> dict[str, Any]:
+        """Whether the daemon does its work, and its figures. `reasons` is empty where all is well."""
+        store = self._store.stats()
+        faults = [f"readings store: {self._store.trouble}"] if self._store.trouble else []
+        if self._clerk.unwritten:
+            faults.append(f"ledger: {self._clerk.unwritten} entries wait for the disk")
+        live = [self._engine.live(point).quality.level for point in self._points.values()]
+        return {
+            "ok": not faults,
+            "reasons": faults,
+            "uptime_s": self._clock.mono_s() - self._began_s,
+            "batches": self._engine.batches,
+            "readings": self._engine.readings,
+            "recorded": self._engine.recorded,
+            "points": len(live),
+            "points_good": live.count("good"),
+            "alarms": len(self._engine.alarms.alarms()),
+            "orders_open": sum(order.open for order in self._engine.upkeep.orders()),
+            "store": store,
+        }
+
+    # --- acts --------------------------------------------------------------------------------------------
+
+    async def write_point(self, point_id: str, value: Value, who: str, reason: str) -> dict[str, Any]:
+        """Write a point that its profile allows to be written, read it back, and note who, why, before, after."""
+        point = self._points.get(point_id)
+        if point is None:
+            raise DeskRefused("not_found", f"no point {point_id}")
+        if not who.strip() or not reason.strip():
+            raise DeskRefused("refused", "say who you are and why: both go into the journal")
+        equipment = self._site.equipment[point.equipment]
+        before = self._engine.live(point).value
+        command: dict[str, Any] = {
+            "point": point_id, "before": before, "asked": value, "after": None, "who": who, "reason": reason,
+            "result": "refused",
+        }  # fmt: skip
+        try:
+            command["after"] = await self._write(equipment, point, _fit(point, value))
+            command["result"] = "done" if command["after"] == _fit(point, value) else "not taken"
+        except DeskRefused as refused:
+            command["error"] = refused.message
+            raise
+        except Refused as error:
+            command["error"] = str(error)
+            raise DeskRefused("refused", str(error)) from error
+        except DriverError as error:
+            command |= {"error": str(error), "result": "failed"}
+            raise DeskRefused("unavailable", str(error)) from error
+        finally:
+            # The journal has every attempt, those that were refused too.
+            await self._clerk.note("command", point_id, command)
+            self.hub.publish(Event("command", command, self._clock.wall_ns()))
+        return command
+
+    async def _write(self, equipment: Equipment, point: Point, value: Value) -> Value:
+        if not point.writable:
+            raise DeskRefused(
+                "refused", f"{point.id} is not writable: its profile {equipment.profile.id} does not say so"
+            )
+        return await self._ways[equipment.connection].write(equipment, point, value)
+
+    async def alarm_step(
+        self, alarm_id: str, step: str, who: str, reason: str | None = None, minutes: float | None = None
+    ) -> dict[str, Any]:
+        """Acknowledge, shelve, unshelve or reset one alarm."""
+        alarms, wall_ns, mono_s = self._engine.alarms, self._clock.wall_ns(), self._clock.mono_s()
+        if all(alarm.id != alarm_id for alarm in alarms.alarms()):
+            raise DeskRefused("not_found", f"no alarm {alarm_id} is standing")
+        try:
+            if step == "ack":
+                transitions = alarms.ack(alarm_id, who, wall_ns=wall_ns, mono_s=mono_s)
+            elif step == "shelve":
+                transitions = alarms.shelve(
+                    alarm_id, who, reason or "", minutes or 60, wall_ns=wall_ns, mono_s=mono_s
+                )
+            elif step == "unshelve":
+                transitions = alarms.unshelve(alarm_id, who, wall_ns=wall_ns, mono_s=mono_s)
+            elif step == "reset":
+                transitions = alarms.reset(alarm_id, who, wall_ns=wall_ns, mono_s=mono_s)
+            else:
+                raise DeskRefused("not_found", f"no step {step}; there are ack, shelve, unshelve, reset")
+        except AlarmRefused as refused:
+            raise DeskRefused("conflict", str(refused)) from refused
+        await self._clerk.write(transitions)
+        return self.alarm_row(alarms.get(alarm_id))
+
+    async def order_step(self, order_id: str, step: str, who: str, note: str | None = None) -> dict[str, Any]:
+        """Accept, start, finish, verify or cancel one work order."""
+        try:
+            event = self._engine.upkeep.step(order_id, step, who, note or "", self._clock.wall_ns())
+        except KeyError:
+            raise DeskRefused("not_found", f"no work order {order_id}") from None
+        except OrderRefused as refused:
+            raise DeskRefused("conflict", str(refused)) from refused
+        await self._clerk.write([event])
+        return self.order_row(event.order)
+
+
+def _reading(time_ns: int, value: Value, quality: Quality) -> dict[str, Any]:
+    return {"time": iso(time_ns), "value": value, "quality": quality.level, "reason": quality.reason}
+
+
+_URGENCY: Sequence[str] = ("critical", "high", "medium", "low")
+
+
+def _rank(priority: str) -> int:
+    return _URGENCY.index(priority)
+
+
+def _text(text: Text | None) -> dict[str, str] | None:
+    return asdict(text) if text else None
+
+
+def _fit(point: Point, value: Value) -> Value:
+    """The asked value in the point's own kind; `DeskRefused` says what is allowed."""
+    if point.kind == "bool" and value in (True, False, 0, 1):
+        return bool(value)
+    if point.kind in ("int", "float") and isinstance(value, int | float) and not isinstance(value, bool):
+        low, high = point.low, point.high
+        if (low is not None and value < low) or (high is not None and value > high):
+            raise DeskRefused("refused", f"{point.id} takes {low} to {high} {point.unit}; {value:g} was asked")
+        return int(value) if point.kind == "int" else float(value)
+    if point.kind == "text" and isinstance(value, str):
+        return value
+    raise DeskRefused("refused", f"{point.id} takes a {point.kind}; {value!r} was asked")

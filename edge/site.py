@@ -1,0 +1,164 @@
+"""The site file: one residential community as typed data.
+
+The models that the file is checked against, and the `Site` that the daemon works with, in which every name has
+been followed and every rule compiled. `site_file` makes the one from the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from drivers.document import nearest
+from drivers.driver import Driver, Request, Settings
+from drivers.point import Device, EquipmentClass, Language, Point
+from drivers.profile import Profile, Strict
+from drivers.units import Seconds
+from edge.alarms.rule import Rule
+from edge.response.duty import DutySpec
+from edge.upkeep.meters import MeterSpec
+from edge.upkeep.plans import Plan
+from edge.uplinks import UplinkSettings
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+_LISTEN = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):(\d{1,5})\Z")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"{name!r} is no time zone{nearest(name, available_timezones())}")
+    return name
+
+
+def _identifier(name: str) -> str:
+    if not ID.match(name):
+        raise ValueError(f"{name!r} is no id; use letters, digits, - and _, at most 64")
+    return name
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """`HOST:PORT` as its two parts; ValueError says how to write it."""
+    match = _LISTEN.match(text)
+    if not match or int(match[2]) > 65535:
+        raise ValueError(f"{text!r} is no address to listen on; write HOST:PORT, e.g. 127.0.0.1:8080")
+    return match[1].strip("[]"), int(match[2])
+
+
+class SiteInfo(Strict):
+    """Who and where the community is."""
+
+    id: Annotated[str, AfterValidator(_identifier)]
+    name: str = Field(min_length=1)
+    timezone: Annotated[str, AfterValidator(_zone)]
+    language: Language = "zh"
+
+
+class ConsoleSpec(Strict):
+    """Where pages and API are served. Beyond loopback only with a token."""
+
+    listen: str = "127.0.0.1:8080"
+    token: SecretStr | None = None
+
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return parse_listen(self.listen)
+
+
+class StorageSpec(Strict):
+    """How readings are kept."""
+
+    commit: Annotated[Seconds, Field(ge=0.1, le=300)] = 1.0
+    """Readings are written to disk in groups this often: what a power cut may cost."""
+    heartbeat: Annotated[Seconds, Field(ge=1, le=86_400)] = 600.0
+    """A point is recorded at least this often, changed or not."""
+
+
+class EquipmentSpec(Strict):
+    """The keys of one equipment that all protocols share; the protocol's own stand beside them."""
+
+    profile: str
+    connection: str
+    name: str = ""
+    location: str = ""
+    parent: str = ""
+    """The equipment that this one hangs on: its panel, its controller."""
+    simulate: dict[str, Any] = {}
+    """Laid over the profile's `simulate` by the simulators; the daemon does not look at it."""
+    alarms: dict[str, dict[str, Any]] = {}
+    """Laid over the profile's rules of the same name."""
+    meters: dict[str, float] = {}
+    """What each meter read on commissioning, in the meter's unit."""
+    upkeep: dict[str, Any] = {}
+    """`last: {PLAN: DATE}`: when each calendar task was done last before Courtyard came."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Connection:
+    """One physical way to devices, checked."""
+
+    name: str
+    driver: Driver
+    settings: Settings
+    devices: tuple[Device, ...]
+    requests: tuple[Request, ...]
+    """Planned, for polled connections; empty for listening ones."""
+
+    @property
+    def load(self) -> float:
+        """The share of the wire's time that the configuration needs; above 1 it cannot fit."""
+        return sum(request.wire_s / request.period_s for request in self.requests)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Equipment:
+    """One asset of the community, checked."""
+
+    id: str
+    equipment_class: EquipmentClass
+    profile: Profile
+    connection: str
+    name: str
+    location: str
+    parent: str
+    device: Device
+    simulate: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """One community, every name followed and every rule compiled."""
+
+    info: SiteInfo
+    connections: Mapping[str, Connection]
+    equipment: Mapping[str, Equipment]
+    rules: Sequence[Rule]
+    meters: Sequence[MeterSpec]
+    plans: Sequence[Plan]
+    uplinks: Mapping[str, UplinkSettings]
+    duty: DutySpec
+    console: ConsoleSpec
+    storage: StorageSpec
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The community's time zone."""
+        return ZoneInfo(self.info.timezone)
+
+    @property
+    def points(self) -> Iterator[Point]:
+        """Every point of the community."""
+        return (point for each in self.equipment.values() for point in each.device.points)
+
+
+Check = Literal["ok", "high", "over"]
+
+
+def load_grade(load: float) -> Check:
+    """How full a wire is: `high` above 70 %, where a retry no longer fits (domain practice), `over` above 100 %."""
+    return "over" if load > 1 else "high" if load > 0.7 else "ok"

@@ -1,0 +1,293 @@
+"""From the site file to a `Site`: names followed, rules compiled, every mistake noted where it stands.
+
+What comes in: one YAML file and the profile library. What goes out: a `Site`, or `Faulty` with all mistakes
+at once. `courtyard check` and `courtyard run` share this code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from drivers.document import Document, Faulty, load, merge, nearest
+from drivers.driver import Driver, Keys, Settings, drivers
+from drivers.point import Device
+from drivers.profile import Library, Profile
+from edge.alarms.rule import Rule, compile_connection_rules, compile_rules
+from edge.data import CONFIG, PROFILES
+from edge.response.duty import DutySpec
+from edge.secrets import reveal
+from edge.site import ID, LOOPBACK, Connection, ConsoleSpec, Equipment, EquipmentSpec, Site, SiteInfo, StorageSpec
+from edge.upkeep.meters import MeterSpec, compile_meters
+from edge.upkeep.plans import Plan, compile_plans
+from edge.uplinks import UPLINKS, UplinkSettings
+
+TOP = ("site", "connections", "equipment", "uplinks", "duty", "console", "storage", "profiles")
+
+
+def load_site(path: Path, overrides: Mapping[str, Any] | None = None) -> Site:
+    """The site of a file, or `Faulty` with all its mistakes.
+
+    `overrides` is laid over the file's data before it is checked: the demo puts its free ports there.
+    """
+    document = load(path)
+    if not document.faults and not isinstance(document.data, dict):
+        document.add((), "is empty; a site file has at least site, connections and equipment")
+    if document.faults:
+        raise Faulty(document.faults)
+    if overrides:
+        document.data = merge(document.data, overrides)
+    reveal(document, path.parent)
+    return _Loader(document, path.parent).site()
+
+
+class _Loader:
+    """Follows the names of one site file, noting every mistake on the way."""
+
+    def __init__(self, document: Document, folder: Path) -> None:
+        self.document = document
+        own = document.get("profiles")
+        self.library = Library([PROFILES, *([folder / own] if isinstance(own, str) else [])])
+        self.profiles: dict[str, Document] = {}
+        self.rules: list[Rule] = []
+        self.meters: list[MeterSpec] = []
+        self.plans: list[Plan] = []
+
+    def site(self) -> Site:
+        for key in self.document.data:
+            if key not in TOP:
+                self.document.unknown_key((key,), TOP)
+        info = self._section("site", SiteInfo, required=True)
+        chosen = self._connections()
+        equipment = self._equipment(chosen)
+        connections = self._planned(chosen, equipment)
+        console = self._section("console", ConsoleSpec) or ConsoleSpec()
+        self._check_console(console)
+        duty = self._section("duty", DutySpec) or DutySpec()
+        duty.check(self.document, ("duty",))
+        storage = self._section("storage", StorageSpec) or StorageSpec()
+        uplinks = self._uplinks()
+        self.rules += self._connection_rules(connections)
+        faults = [*self.document.faults, *(f for each in self.profiles.values() for f in each.faults)]
+        if faults or info is None:
+            raise Faulty(faults)
+        return Site(
+            info, connections, equipment, self.rules, self.meters, self.plans, uplinks, duty, console, storage
+        )
+
+    def _section(self, name: str, model: Any, *, required: bool = False) -> Any:
+        data = self.document.mapping(name)
+        if name not in self.document.data and not required:
+            return None
+        return self.document.validate(model, data, (name,))
+
+    def _connections(self) -> dict[str, tuple[Driver, Settings] | None]:
+        """Type and settings of each connection; None for one with mistakes, so that its name is still known."""
+        found: dict[str, tuple[Driver, Settings] | None] = {}
+        for name, row in self.document.mapping("connections").items():
+            where = ("connections", name)
+            found[name] = None
+            if not self._good_row(where, name, row, ("type",)):
+                continue
+            driver = drivers().get(str(row["type"]))
+            if driver is None:
+                near = nearest(str(row["type"]), drivers())
+                self.document.add((*where, "type"), f"no connection type {row['type']!r}{near}")
+                continue
+            settings = self.document.validate(driver.settings, row, where)
+            found[name] = (driver, settings) if settings else None
+        return found
+
+    def _good_row(self, where: tuple[str, ...], name: str, row: Any, keys: Sequence[str]) -> bool:
+        if not ID.match(name):
+            self.document.add(where, "is no id; use letters, digits, - and _, at most 64")
+        if not isinstance(row, dict):
+            self.document.add(where, "write a mapping of keys")
+            return False
+        missing = [key for key in keys if key not in row]
+        for key in missing:
+            self.document.add((*where, key), "is missing; add it")
+        return not missing
+
+    def _equipment(self, connections: Mapping[str, tuple[Driver, Settings] | None]) -> dict[str, Equipment]:
+        found: dict[str, Equipment] = {}
+        taken: dict[tuple[str, Keys], str] = {}
+        for name, row in self.document.mapping("equipment").items():
+            equipment = self._one(name, row, connections)
+            if equipment is None:
+                continue
+            found[name] = equipment
+            place = (equipment.connection, equipment.device.address)
+            if place in taken:
+                self.document.add(
+                    ("equipment", name), f"has the same address as {taken[place]} on {place[0]}; change one"
+                )
+            taken.setdefault(place, name)
+        self._check_parents(found)
+        return found
+
+    def _check_parents(self, equipment: Mapping[str, Equipment]) -> None:
+        names = self.document.mapping("equipment")
+        for name, each in equipment.items():
+            above, seen = each.parent, {name}
+            if above and above not in names:
+                self.document.add(("equipment", name, "parent"), f"no equipment {above!r}{nearest(above, names)}")
+            while above in equipment:
+                if above in seen:
+                    self.document.add(("equipment", name, "parent"), "is above itself; end the circle")
+                    break
+                seen.add(above)
+                above = equipment[above].parent
+
+    def _one(
+        self, name: str, row: Any, connections: Mapping[str, tuple[Driver, Settings] | None]
+    ) -> Equipment | None:
+        where = ("equipment", name)
+        if not self._good_row(where, name, row, ()):
+            return None
+        common = set(EquipmentSpec.model_fields)
+        spec = self.document.validate(EquipmentSpec, {k: v for k, v in row.items() if k in common}, where)
+        profile = self._profile(row.get("profile"), where)
+        way = row.get("connection")
+        if isinstance(way, str) and way not in connections:
+            self.document.add((*where, "connection"), f"no connection {way!r}{nearest(way, connections)}")
+        chosen = connections.get(way) if isinstance(way, str) else None
+        # Without the right driver the equipment's own keys are checked against any that speaks the
+        # profile's protocol, so that every mistake shows at once.
+        driver = (
+            chosen[0]
+            if chosen
+            else next((d for d in drivers().values() if profile and d.protocol == profile.protocol), None)
+        )
+        rest = {k: v for k, v in row.items() if k not in common}
+        if driver is None:
+            self._unknown_keys(where, rest, common)
+            return None
+        if profile and driver.protocol != profile.protocol:
+            self.document.add(
+                (*where, "profile"),
+                f"{profile.id} speaks {profile.protocol}, but {way} carries {driver.protocol}; choose another of the two",
+            )
+            return None
+        keys = self.document.validate(driver.device, rest, where, known=common | set(driver.device.model_fields))
+        if spec is None or profile is None or keys is None or chosen is None:
+            return None
+        return self._build(name, spec, profile, keys)
+
+    def _unknown_keys(self, where: tuple[str, ...], rest: Mapping[str, Any], common: set[str]) -> None:
+        known = common.union(*(driver.device.model_fields for driver in drivers().values()))
+        for key in rest:
+            if key not in known:
+                self.document.unknown_key((*where, key), known)
+
+    def _profile(self, wanted: Any, where: tuple[str, ...]) -> Profile | None:
+        if not isinstance(wanted, str):
+            return None
+        profile, document = self.library.get(wanted)
+        if document is None:
+            self.document.add((*where, "profile"), f"no profile {wanted!r}{nearest(wanted, self.library.ids())}")
+        elif wanted not in self.profiles:
+            self.profiles[wanted] = document
+        return profile
+
+    def _build(self, name: str, spec: EquipmentSpec, profile: Profile, keys: Keys) -> Equipment:
+        points = profile.points_of(name)
+        device = Device(name, keys, profile.options, points, profile.stale_after_s)
+        own = compile_rules(name, spec.connection, points, profile.alarms, profile.document, ("alarms",))
+        if spec.alarms:
+            where = ("equipment", name, "alarms")
+            changed = {rule: merge(profile.alarms.get(rule, {}), over) for rule, over in spec.alarms.items()}
+            own = [rule for rule in own if rule.name not in changed]
+            own += compile_rules(name, spec.connection, points, changed, self.document, where)
+        self.rules += own
+        meters = compile_meters(name, points, profile.meters, profile.document, ("meters",), spec.meters)
+        self.meters += meters
+        for meter in spec.meters:
+            if meter not in profile.meters:
+                self.document.unknown_key(("equipment", name, "meters", meter), profile.meters)
+        self.plans += compile_plans(
+            name, profile.upkeep, profile.document, ("upkeep",), profile.meters, profile.alarms,
+            self._last_done(name, spec, profile),
+        )  # fmt: skip
+        return Equipment(
+            id=name,
+            equipment_class=profile.equipment_class,
+            profile=profile,
+            connection=spec.connection,
+            name=spec.name or name,
+            location=spec.location,
+            parent=spec.parent,
+            device=device,
+            simulate=merge(profile.simulate, spec.simulate),
+        )
+
+    def _last_done(self, name: str, spec: EquipmentSpec, profile: Profile) -> dict[str, Any]:
+        where = ("equipment", name, "upkeep")
+        for key in spec.upkeep:
+            if key != "last":
+                self.document.unknown_key((*where, key), ("last",))
+        last = spec.upkeep.get("last", {})
+        if not isinstance(last, dict):
+            self.document.add((*where, "last"), "write a mapping of plan to date, e.g. {half_month: 2026-11-10}")
+            return {}
+        for plan in last:
+            if plan not in profile.upkeep:
+                self.document.unknown_key((*where, "last", plan), profile.upkeep)
+        return last
+
+    def _planned(
+        self, chosen: Mapping[str, tuple[Driver, Settings] | None], equipment: Mapping[str, Equipment]
+    ) -> dict[str, Connection]:
+        """Connections with their devices and planned requests; one that cannot fit its wire is a mistake."""
+        found: dict[str, Connection] = {}
+        for name, pair in chosen.items():
+            if pair is None:
+                continue
+            driver, settings = pair
+            devices = tuple(each.device for each in equipment.values() if each.connection == name)
+            requests = tuple(driver.plan(settings, devices)) if driver.plan else ()
+            connection = Connection(name, driver, settings, devices, requests)
+            if connection.load > 1:
+                self.document.add(
+                    ("connections", name),
+                    f"needs {connection.load:.0%} of its wire's time; lengthen periods, raise the baud rate, "
+                    "or move equipment to another connection",
+                )
+            found[name] = connection
+        return found
+
+    def _connection_rules(self, connections: Mapping[str, Connection]) -> list[Rule]:
+        document = load(CONFIG / "gateway.yaml")
+        self.profiles["gateway.yaml"] = document
+        return compile_connection_rules(list(connections), document.mapping("alarms"), document, ("alarms",))
+
+    def _uplinks(self) -> dict[str, UplinkSettings]:
+        found: dict[str, UplinkSettings] = {}
+        for name, row in self.document.mapping("uplinks").items():
+            where = ("uplinks", name)
+            if not self._good_row(where, name, row, ("type",)):
+                continue
+            uplink = UPLINKS.get(str(row["type"]))
+            if uplink is None:
+                self.document.add(
+                    (*where, "type"), f"no uplink type {row['type']!r}{nearest(str(row['type']), UPLINKS)}"
+                )
+                continue
+            settings = self.document.validate(uplink, row, where)
+            if settings is not None:
+                found[name] = settings
+        return found
+
+    def _check_console(self, console: ConsoleSpec) -> None:
+        try:
+            host, _ = console.address()
+        except ValueError as error:
+            self.document.add(("console", "listen"), str(error))
+            return
+        if host not in LOOPBACK and console.token is None:
+            self.document.add(
+                ("console", "listen"),
+                f"{host} can be reached from the network, and there is no console.token; "
+                "set token: ${file:console-token}, or listen on 127.0.0.1",
+            )

@@ -1,0 +1,37 @@
+"""How values, times and happenings read for staff, in Chinese and English."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from drivers.point import Language, Point, Text, Value
+
+YES_NO = {True: Text("是", "yes"), False: Text("否", "no")}
+
+
+def iso(time_ns: int) -> str | None:
+    """Unix time in ns as ISO 8601 in UTC with milliseconds; None for 0, which means never."""
+    if not time_ns:
+        return None
+    moment = datetime.fromtimestamp(time_ns / 1e9, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def label(point: Point, value: Value) -> Text | None:
+    """The name of a value of an enumeration or of a yes-or-no signal; None where the value speaks for itself."""
+    if value is None:
+        return None
+    if point.labels is not None and isinstance(value, int):
+        return point.labels.get(int(value))
+    return YES_NO[value] if isinstance(value, bool) else None
+
+
+def shown(point: Point, value: Value, language: Language) -> str:
+    """A value as staff read it, with its unit."""
+    if value is None:
+        return "—"
+    name = label(point, value)
+    if name is not None:
+        return name.get(language)
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{text} {point.unit}" if point.unit else text
