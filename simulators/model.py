@@ -57,6 +57,8 @@ class Model(ABC):
     """The keys that `simulate:` may have beside `model`."""
     FAULTS: ClassVar[Mapping[str, type[Strict]]] = {}
     """What can go wrong, and the keys that `with:` may have for it."""
+    PHASES: ClassVar[int] = 3
+    """Phases of the supply that its power loads: 3, or 1."""
     CADENCE_S: ClassVar[float] = 0.0
     """Behaviour seconds that are saved up into one step: slow equipment need not be stepped with the fast."""
     faults: ClassVar[frozenset[str]] = frozenset()
@@ -92,7 +94,7 @@ class Model(ABC):
         raise ValueError(f"{self.equipment} takes no writes; it refuses {value!r} for {point}")
 
     def fail(self, fault: str, **params: Any) -> None:
-        """Begin a fault, or begin it anew. Raises ValueError for one that the model does not know, or for wrong keys."""
+        """Begin a fault, or begin it anew. Raises ValueError for an unknown fault and for wrong keys."""
         if fault not in self.FAULTS:
             raise ValueError(f"{self.equipment} has no fault {fault!r}; it has {', '.join(sorted(self.faults))}")
         self.failing[fault] = self.FAULTS[fault].model_validate(params)
@@ -114,7 +116,7 @@ class Model(ABC):
         return False
 
     def events(self) -> list[tuple[str, Value]]:
-        """Changes to tell, as (point, value), oldest first; asking drains them. For devices that tell single events."""
+        """Changes to tell, as (point, value), oldest first; asking drains them. For devices that tell events."""
         return []
 
 
