@@ -1,0 +1,1 @@
+"""Alarms: what raises one, and its life until nobody needs to look at it any more."""

@@ -1,0 +1,66 @@
+"""One rule at work: its condition bound to the newest values, and what it remembers between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge.alarms.alarm import Alarm
+from edge.alarms.machine import State
+from edge.alarms.rule import Rule
+from edge.alarms.truth import Truth, bind, leaves, look
+from edge.alarms.values import Values
+
+
+@dataclass(slots=True, eq=False)
+class Watch:
+    """One rule at work."""
+
+    rule: Rule
+    truth: Truth
+    silent: bool
+    """Whether it looks at the silence of its equipment, and so is suppressed while the connection is down."""
+    known: bool | None = None
+    """What the condition was judged to be last; None: unknown."""
+    active: bool = False
+    """Whether the condition stands, delays included."""
+    due_s: float | None = None
+    """Monotonic time at which a delay in progress ends: `active` then becomes what `known` says."""
+    queued_s: float | None = None
+    """The earliest time at which this watch stands in the queue of delays."""
+    closed: bool = False
+    """Suppressed by design: not judged at all."""
+    alarm: Alarm | None = None
+    """None until it is raised or operated for the first time."""
+
+    @property
+    def state(self) -> State:
+        """Where its alarm stands."""
+        return self.alarm.state if self.alarm else State.NORMAL
+
+    def snapshot(self) -> Alarm:
+        """Its alarm; a new, normal one where there is none yet."""
+        rule = self.rule
+        return self.alarm or Alarm(
+            id=rule.id,
+            equipment=rule.equipment,
+            rule=rule.name,
+            code=rule.code,
+            priority=rule.priority,
+            state=State.NORMAL,
+            name=rule.title,
+            advice=rule.advice,
+            cause=rule.cause,
+            consequence=rule.consequence,
+            respond_s=rule.respond_s,
+            shelvable=rule.shelvable,
+        )
+
+
+def watch(rule: Rule, values: Values) -> Watch:
+    """The rule at work on `values`."""
+    made = Watch(rule, bind(rule.condition, values.source), rule.silent)
+    for leaf in leaves(rule.condition):
+        watches = values.source(look(leaf)).watches
+        if made not in watches[-1:]:  # a point may stand in a condition several times
+            watches.append(made)
+    return made
