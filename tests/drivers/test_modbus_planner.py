@@ -22,7 +22,8 @@ def point(name: str, *, period_s: float = 1.0, kind: Any = "int", **keys: Any) -
     address = RegisterKeys.model_validate({"register": "holding", **keys})
     return Point(
         id=f"pump-1.{name}", equipment="pump-1", name=name, title=Text(name, name), kind=kind, unit="",
-        period_s=period_s, deadband=0, low=None, high=None, counter=False, writable=False, labels=None, address=address,
+        period_s=period_s, deadband=0, low=None, high=None, counter=False, writable=False, labels=None,
+        address=address,
     )  # fmt: skip
 
 

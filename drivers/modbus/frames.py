@@ -1,0 +1,212 @@
+"""Which bytes from the wire answer the request that is out: the gate in front of pymodbus's framers.
+
+What comes in: each request as it is sent, and bytes as they arrive, in any pieces. What goes out: the one whole
+frame that answers, or a broken one's reason; all else is counted. pymodbus accepts what is not asked for (any
+function code and byte count, transaction id 0), lets a wrong CRC end as a time-out, and forgets an incomplete
+frame; here nothing passes that does not fit the request. Frames after Modbus Messaging on TCP/IP V1.0b (MBAP)
+and Modbus over Serial Line V1.02 (RTU). Pure.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from drivers.point import Tally
+
+_MBAP = 6
+"""Transaction id, protocol id and length: two bytes each, before the unit id."""
+_LARGEST_TCP = 254
+"""Unit id and PDU."""
+_KEPT = 512
+"""Bytes kept in search of a frame on a noisy line: two RTU frames."""
+
+
+def _table() -> list[int]:
+    table = []
+    for byte in range(256):
+        crc = byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
+        table.append(crc)
+    return table
+
+
+_CRC = _table()
+
+
+def crc16(data: bytes) -> bytes:
+    """CRC-16/MODBUS as it follows a frame, low byte first."""
+    crc = 0xFFFF
+    for byte in data:
+        crc = crc >> 8 ^ _CRC[(crc ^ byte) & 0xFF]
+    return crc.to_bytes(2, "little")
+
+
+class BrokenFrame(Exception):
+    """What came can be no answer to what is out, and no other will come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the answer to one request must look like."""
+
+    transaction: int
+    unit: int
+    function: int
+    head: bytes
+    """The bytes after the function code: byte count of a read, address of a write."""
+    size: int
+    """Of the answer's PDU."""
+
+    @classmethod
+    def by(cls, unit: int, pdu: bytes, transaction: int = 0) -> Asked:
+        """From the request itself."""
+        if pdu[0] <= 4:
+            count = int.from_bytes(pdu[3:5], "big")
+            data = (count + 7) // 8 if pdu[0] <= 2 else 2 * count
+            return cls(transaction, unit, pdu[0], bytes([data]), 2 + data)
+        return cls(transaction, unit, pdu[0], pdu[1:3], 5)
+
+    def mismatch(self, unit: int, pdu: bytes) -> str | None:
+        """Why a whole frame is no answer to this; None where it is one. Exceptions are answers."""
+        if unit != self.unit:
+            return f"unit {unit} answered in place of unit {self.unit}"
+        if pdu[0] == self.function | 0x80 and len(pdu) == 2:
+            return None
+        if pdu[0] != self.function:
+            return f"function {pdu[0]} answered a request of function {self.function}"
+        if len(pdu) != self.size:
+            return f"the answer has {len(pdu)} bytes where {self.size} were asked for"
+        if pdu[1 : 1 + len(self.head)] != self.head:
+            return "the answer is to another address or number of values"
+        return None
+
+
+class Gate:
+    """Bytes in, at most one answer a request out. One for each of the two framings below."""
+
+    def __init__(self, tally: Tally, stray: Callable[[int], None] = lambda unit: None) -> None:
+        self._tally = tally
+        self._stray = stray
+        """Called with the unit id of each whole frame that nobody waits for."""
+        self._held = b""
+        self._asked: Asked | None = None
+
+    def ask(self, packet: bytes) -> None:
+        """A request leaves; what came before it can be no answer to it."""
+        self.end()
+        self._asked = self._expect(packet)
+
+    def take(self, data: bytes) -> bytes:
+        """Bytes came. Returns the frame that answers, or nothing yet. Raises `BrokenFrame`."""
+        self._held += data
+        return self._search()
+
+    def end(self) -> bool:
+        """Nobody waits any more. True where part of a frame had come; it is counted and dropped."""
+        self._asked = None
+        if not self._held:
+            return False
+        self._held = b""
+        self._count("truncated")
+        return True
+
+    def _expect(self, packet: bytes) -> Asked:
+        raise NotImplementedError
+
+    def _search(self) -> bytes:
+        raise NotImplementedError
+
+    def _count(self, what: str) -> None:
+        self._tally.bad_frames += 1
+        self._tally.detail[what] = self._tally.detail.get(what, 0) + 1
+
+    def _pass(self, unit: int, what: str) -> None:
+        """A whole frame that answers nothing now: a late answer, or one of a device that was not asked."""
+        self._count(what)
+        self._stray(unit)
+
+    def _broken(self, what: str, reason: str) -> None:
+        """Raise where somebody waits; count in any case."""
+        self._held = b""
+        self._count(what)
+        if self._asked is not None:
+            self._asked = None
+            raise BrokenFrame(reason)
+
+
+class TcpGate(Gate):
+    """MBAP frames: the length says where one ends, the transaction id what it answers."""
+
+    def _expect(self, packet: bytes) -> Asked:
+        return Asked.by(packet[_MBAP], packet[_MBAP + 1 :], int.from_bytes(packet[:2], "big"))
+
+    def _search(self) -> bytes:
+        while len(self._held) > _MBAP + 1:
+            transaction, protocol, length = struct.unpack_from(">HHH", self._held)
+            if protocol or not 2 <= length <= _LARGEST_TCP:
+                self._broken("header", "the bytes that came are no Modbus TCP header")
+                break
+            if len(self._held) < _MBAP + length:
+                break
+            frame, self._held = self._held[: _MBAP + length], self._held[_MBAP + length :]
+            asked = self._asked
+            if asked is None or transaction != asked.transaction:
+                self._pass(frame[_MBAP], "late")
+                continue
+            if reason := asked.mismatch(frame[_MBAP], frame[_MBAP + 1 :]):
+                self._broken("mismatch", reason)
+            self._asked = None
+            return frame
+        return b""
+
+
+class RtuGate(Gate):
+    """RTU frames: found by the length that the request foretells and by their CRC."""
+
+    def _expect(self, packet: bytes) -> Asked:
+        return Asked.by(packet[0], packet[1:-2])
+
+    def _search(self) -> bytes:
+        asked = self._asked
+        if asked is not None and self._begins(asked):
+            whole = 1 + asked.size + 2
+            if len(self._held) < whole:
+                return b""
+            if crc16(self._held[: whole - 2]) != self._held[whole - 2 : whole]:
+                self._broken("crc", "the answer's CRC is wrong")
+        start = 0
+        while start + 5 <= len(self._held):
+            frame = self._whole(start)
+            if not frame:
+                start += 1
+                continue
+            self._held = self._held[start + len(frame) :]
+            start = 0
+            if asked is not None and asked.mismatch(frame[0], frame[1:-2]) is None:
+                self._asked = None
+                return frame
+            self._pass(frame[0], "stray")
+        self._held = self._held[-_KEPT:]
+        return b""
+
+    def _begins(self, asked: Asked) -> bool:
+        """Whether what is held begins as the answer must."""
+        head = bytes([asked.unit, asked.function]) + asked.head
+        return self._held.startswith(head)
+
+    def _whole(self, start: int) -> bytes:
+        """The frame that begins there, whole and with the right CRC; nothing otherwise."""
+        function = self._held[start + 1]
+        if function & 0x80:
+            size = 5
+        elif 1 <= function <= 4:
+            size = 5 + self._held[start + 2]
+        elif function in (5, 6, 15, 16):
+            size = 8
+        else:
+            return b""
+        frame = self._held[start : start + size]
+        return frame if len(frame) == size and crc16(frame[:-2]) == frame[-2:] else b""

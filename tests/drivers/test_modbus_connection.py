@@ -1,0 +1,547 @@
+"""The driver against raw devices that also lie: TCP, RTU over TCP, and RTU on a pty."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import struct
+import tty
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from drivers.driver import BadAnswer, ConnectionDown, DeviceSilent, Refused, drivers
+from drivers.modbus.connection import RTU, RTU_TCP, TCP, ModbusLink
+from drivers.modbus.frames import crc16
+from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, UnitKeys
+from drivers.modbus.planner import ModbusSettings, ReadRequest, plan
+from drivers.modbus.reasons import not_open
+from drivers.point import Device, Point, Quality, Text
+from edge.clock import ManualClock
+from tests.support import free_port
+
+TIMEOUT_S = 0.2
+
+
+class RawDevice:
+    """Answers Modbus by hand, byte for byte; `mischief` says how the next answers go wrong, one word each."""
+
+    def __init__(self, *, rtu: bool) -> None:
+        self.rtu = rtu
+        self.registers = dict.fromkeys(range(100), 0)
+        self.coils = dict.fromkeys(range(100), False)
+        self.mischief: deque[str] = deque()
+        self.asked: list[bytes] = []
+        """PDUs of all requests, unit id in front."""
+        self._owed = b""
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> list[bytes | None]:
+        """What to send for what came, piece by piece; None: hang up."""
+        self._buffer += data
+        pieces: list[bytes | None] = []
+        while request := self._request():
+            pieces += self._answers(*request)
+        return pieces
+
+    def _request(self) -> tuple[int, int, bytes] | None:
+        if self.rtu:
+            size = 8
+            if len(self._buffer) >= 7 and self._buffer[1] == 16:
+                size = 9 + self._buffer[6]
+            if len(self._buffer) < size:
+                return None
+            frame, self._buffer = self._buffer[:size], self._buffer[size:]
+            assert crc16(frame[:-2]) == frame[-2:]
+            return 0, frame[0], frame[1:-2]
+        if len(self._buffer) < 8:
+            return None
+        tid, _, length = struct.unpack_from(">HHH", self._buffer)
+        frame, self._buffer = self._buffer[: 6 + length], self._buffer[6 + length :]
+        return tid, frame[6], frame[7:]
+
+    def _frame(self, tid: int, unit: int, pdu: bytes) -> bytes:
+        if self.rtu:
+            body = bytes([unit]) + pdu
+            return body + crc16(body)
+        return struct.pack(">HHHB", tid, 0, 1 + len(pdu), unit) + pdu
+
+    def _pdu(self, pdu: bytes) -> bytes:
+        function, address, count = struct.unpack_from(">BHH", pdu)
+        if function in (3, 4):
+            words = [self.registers[address + n] for n in range(count)]
+            return struct.pack(f">BB{count}H", function, 2 * count, *words)
+        if function in (1, 2):
+            data = bytearray((count + 7) // 8)
+            for n in range(count):
+                data[n // 8] |= self.coils[address + n] << n % 8
+            return bytes([function, len(data)]) + data
+        if function == 5:
+            self.coils[address] = count == 0xFF00
+        elif function == 6:
+            self.registers[address] = count
+        else:
+            words = list(struct.unpack_from(f">{count}H", pdu, 6))
+            self.registers.update(zip(range(address, address + count), words, strict=True))
+        return pdu[:5]
+
+    def _answers(self, tid: int, unit: int, pdu: bytes) -> list[bytes | None]:
+        self.asked.append(bytes([unit]) + pdu)
+        word = self.mischief.popleft() if self.mischief else "honest"
+        answer = self._frame(tid, unit, self._pdu(pdu))
+        owed, self._owed = self._owed, b""
+        broken = bytearray(answer)
+        if word == "corrupt":
+            broken[-3] ^= 0x10
+        elif word == "garbage":
+            broken = bytearray(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        pieces: dict[str, list[bytes | None]] = {
+            "honest": [owed + answer],
+            "silent": [],
+            "late": [],
+            "truncated": [answer[:-3]],
+            "corrupt": [bytes(broken)],
+            "garbage": [bytes(broken)],
+            "noise first": [b"\x00\xff" + answer],
+            "bytewise": [bytes([byte]) for byte in answer],
+            "foreign unit": [self._frame(tid, unit + 1, self._pdu(pdu))],
+            "foreign unit first": [self._frame(tid, unit + 1, self._pdu(pdu)), answer],
+            "wrong number": [self._frame(tid + 7, unit, self._pdu(pdu))],
+            "number 0": [self._frame(0, unit, self._pdu(pdu))],
+            "wrong function": [self._frame(tid, unit, b"\x2b\x00\x01")],
+            "fewer": [self._frame(tid, unit, bytes([pdu[0], 2, 0, 7]))],
+            "hang up": [None],
+        }
+        if word == "late":
+            self._owed = answer
+        if word.startswith("exception"):
+            return [self._frame(tid, unit, bytes([pdu[0] | 0x80, int(word.split()[1])]))]
+        return pieces[word]
+
+    def release(self) -> bytes:
+        """The late answer, now."""
+        owed, self._owed = self._owed, b""
+        return owed
+
+
+class Stand:
+    """A raw device, the link to it, and a clock."""
+
+    def __init__(self, device: RawDevice, link: ModbusLink, clock: ManualClock, settings: ModbusSettings) -> None:
+        self.device, self.link, self.clock, self.settings = device, link, clock, settings
+        self.send: Callable[[bytes], object] = lambda data: pytest.fail("not connected")
+        """Bytes from the device that nobody asked for."""
+
+    def request(self, *points: Point, unit: int = 1) -> ReadRequest:
+        (request,) = plan(self.settings, [equipment(*points, unit=unit)])
+        return request
+
+
+def point(name: str, address: int, *, kind: Any = "int", **keys: Any) -> Point:
+    of = RegisterKeys.model_validate({"register": "holding", "address": address, **keys})
+    return Point(
+        id=f"pump-1.{name}", equipment="pump-1", name=name, title=Text(name, name), kind=kind, unit="", period_s=1.0,
+        deadband=0, low=None, high=None, counter=False, writable=True, labels=None, address=of,
+    )  # fmt: skip
+
+
+def equipment(*points: Point, unit: int = 1) -> Device:
+    return Device("pump-1", UnitKeys(unit_id=unit), Limits(), points, 0.0)
+
+
+PRESSURE, SPEED, LIGHT = point("pressure", 10), point("speed", 20), point("light", 3, register="coil", kind="bool")
+
+
+@asynccontextmanager
+async def tcp(*, rtu: bool = False, **more: Any) -> AsyncIterator[Stand]:
+    device, clock = RawDevice(rtu=rtu), ManualClock()
+    handlers: list[asyncio.Task[None] | None] = []
+    writers: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handlers.append(asyncio.current_task())
+        writers.append(writer)
+        while data := await reader.read(512):
+            for piece in device.feed(data):
+                if piece is None:
+                    break
+                writer.write(piece)
+                await asyncio.sleep(0)
+            else:
+                continue
+            break
+        writer.close()
+        await writer.wait_closed()
+
+    def say(data: bytes) -> None:
+        writers[-1].write(data)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    driver = RTU_TCP if rtu else TCP
+    settings = driver.settings.model_validate(
+        {
+            "type": "modbus-rtu-tcp" if rtu else "modbus-tcp",
+            "host": "127.0.0.1",
+            "port": port,
+            "timeout": TIMEOUT_S,
+            **more,
+        }
+    )
+    async with server:
+        async with driver.open("pump-room", settings, [], clock) as link:
+            stand = Stand(device, cast(ModbusLink, link), clock, cast(Any, settings))
+            stand.send = say
+            yield stand
+        await asyncio.gather(*filter(None, handlers))
+
+
+@asynccontextmanager
+async def pty(**more: Any) -> AsyncIterator[Stand]:
+    device, clock = RawDevice(rtu=True), ManualClock()
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    os.set_blocking(master, False)
+    loop = asyncio.get_running_loop()
+
+    def serve() -> None:
+        for piece in device.feed(os.read(master, 512)):
+            if piece:
+                os.write(master, piece)
+
+    loop.add_reader(master, serve)
+    settings = RtuSettings(type="modbus-rtu", port=os.ttyname(slave), **{"timeout": TIMEOUT_S, **more})
+    try:
+        async with RTU.open("pump-room", settings, [], clock) as link:
+            stand = Stand(device, cast(ModbusLink, link), clock, settings)
+            stand.send = lambda data: os.write(master, data)
+            yield stand
+    finally:
+        loop.remove_reader(master)
+        os.close(master)
+        os.close(slave)
+
+
+MEDIA = {"tcp": tcp, "rtu over tcp": lambda **more: tcp(rtu=True, **more), "pty": pty}
+
+
+@pytest.fixture(params=MEDIA)
+async def stand(request: pytest.FixtureRequest) -> AsyncIterator[Stand]:
+    async with MEDIA[request.param]() as stand:
+        yield stand
+
+
+@pytest.fixture(params=["rtu over tcp", "pty"])
+async def rtu_stand(request: pytest.FixtureRequest) -> AsyncIterator[Stand]:
+    async with MEDIA[request.param]() as stand:
+        yield stand
+
+
+async def test_a_block_is_read_with_its_time_and_the_same_answer_is_the_same_object(stand: Stand) -> None:
+    stand.device.registers |= {10: 231, 12: 0x8000}
+    stand.device.mischief += ["honest", "bytewise"]
+    request = stand.request(point("voltage", 10, scale=0.1, kind="float"), point("level", 12, missing=[0x8000]))
+    first = await stand.link.read(request)
+    stand.clock.advance(1)
+    second = await stand.link.read(request)
+    assert first.values == (23.1, None)
+    assert first.qualities == (Quality.GOOD, Quality.BAD_SENSOR)
+    assert first.block is request.block
+    assert second.values is first.values
+    assert second.mono_s == first.mono_s + 1
+    assert second.time_ns == first.time_ns + 10**9
+    stand.device.registers[10] = 232
+    assert (await stand.link.read(request)).values == (23.2, None)
+    assert stand.link.tally.messages == 3
+    assert stand.link.tally.bad_frames == 0
+
+
+async def test_all_four_tables_are_read(stand: Stand) -> None:
+    stand.device.coils[3] = True
+    stand.device.registers[10] = 7
+    for table, found in [("coil", True), ("discrete", True), ("input", 7), ("holding", 7)]:
+        bits = table in ("coil", "discrete")
+        of = point("x", 3 if bits else 10, register=table, kind="bool" if bits else "int")
+        assert (await stand.link.read(stand.request(of))).values == (found,)
+    assert [pdu[1] for pdu in stand.device.asked] == [1, 2, 4, 3]
+
+
+async def test_coils_and_registers_are_written_and_read_back(stand: Stand) -> None:
+    write, device = stand.link.write, equipment()
+    assert await write(device, LIGHT, True) is True
+    assert await write(device, LIGHT, False) is False
+    assert await write(device, point("set", 20, scale=0.1, kind="float"), 42.5) == 42.5
+    assert await write(device, point("energy", 30, type="uint32"), 70000) == 70000
+    functions = [pdu[1] for pdu in stand.device.asked]
+    assert functions == [5, 1, 5, 1, 6, 3, 16, 3]
+    assert stand.device.registers[20] == 425
+
+
+async def test_a_bit_is_written_by_reading_its_register_first(stand: Stand) -> None:
+    stand.device.registers[40] = 0b1010
+    assert await stand.link.write(equipment(), point("remote", 40, bit=0, kind="bool"), True) is True
+    assert stand.device.registers[40] == 0b1011
+
+
+async def test_what_cannot_be_written_is_refused_with_the_reason(stand: Stand) -> None:
+    with pytest.raises(Refused, match=r"pump-1.speed: 70000 does not fit uint16; write 0 to 65535"):
+        await stand.link.write(equipment(), SPEED, 70000)
+    with pytest.raises(Refused, match="which can only be read"):
+        await stand.link.write(equipment(), point("x", 1, register="input"), 1)
+    assert not stand.device.asked
+    stand.device.mischief += ["exception 3"]
+    with pytest.raises(Refused, match=r"pump-1.speed: unit 1 on pump-room answers with exception 0x03"):
+        await stand.link.write(equipment(), SPEED, 1)
+
+
+async def test_a_device_that_does_not_answer_is_silent_and_the_next_one_is_read(stand: Stand) -> None:
+    stand.device.mischief += ["silent"]
+    with pytest.raises(DeviceSilent, match=r"pump-1: unit 1 on pump-room does not answer within 0.2 s"):
+        await stand.link.read(stand.request(PRESSURE))
+    assert stand.link.tally.timeouts == 1
+    began = asyncio.get_running_loop().time()
+    assert (await stand.link.read(stand.request(PRESSURE, unit=2))).values == (0,)
+    assert asyncio.get_running_loop().time() - began < TIMEOUT_S
+
+
+@pytest.mark.parametrize("code", [0x0A, 0x0B])
+async def test_a_gateway_that_cannot_reach_a_device_means_that_the_device_is_silent(stand: Stand, code: int) -> None:
+    stand.device.mischief += [f"exception {code}"]
+    with pytest.raises(DeviceSilent, match=f"exception {code:#04x}"):
+        await stand.link.read(stand.request(PRESSURE))
+    assert stand.link.tally.exceptions == 1
+
+
+async def test_an_exception_on_a_read_is_a_bad_answer_that_says_what_to_check(stand: Stand) -> None:
+    stand.device.mischief += ["exception 2"]
+    with pytest.raises(BadAnswer, match="it has no such address; check `address`"):
+        await stand.link.read(stand.request(PRESSURE))
+    assert (stand.link.tally.exceptions, stand.link.tally.bad_frames) == (1, 0)
+
+
+async def test_a_truncated_answer_is_a_bad_frame_and_the_connection_recovers(stand: Stand) -> None:
+    stand.device.mischief += ["truncated"]
+    with pytest.raises(BadAnswer, match="cut short"):
+        await stand.link.read(stand.request(PRESSURE))
+    assert (stand.link.tally.bad_frames, stand.link.tally.timeouts) == (1, 0)
+    stand.device.registers[10] = 5
+    assert (await stand.link.read(stand.request(PRESSURE))).values == (5,)
+
+
+async def test_a_corrupt_frame_is_counted_at_once_and_not_taken_for_silence(rtu_stand: Stand) -> None:
+    stand = rtu_stand
+    stand.device.mischief += ["corrupt"]
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(BadAnswer, match="CRC is wrong; check termination"):
+        await stand.link.read(stand.request(PRESSURE))
+    assert asyncio.get_running_loop().time() - began < TIMEOUT_S
+    assert (stand.link.tally.bad_frames, stand.link.tally.timeouts) == (1, 0)
+    assert stand.link.tally.detail == {"crc": 1}
+    assert (await stand.link.read(stand.request(PRESSURE))).values == (0,)
+
+
+async def test_noise_before_an_answer_does_not_spoil_it(rtu_stand: Stand) -> None:
+    rtu_stand.device.mischief += ["noise first"]
+    rtu_stand.device.registers[10] = 5
+    assert (await rtu_stand.link.read(rtu_stand.request(PRESSURE))).values == (5,)
+
+
+async def test_an_answer_of_a_unit_that_was_not_asked_is_passed_over(rtu_stand: Stand) -> None:
+    stand = rtu_stand
+    stand.device.registers[10] = 5
+    stand.device.mischief += ["foreign unit first", "foreign unit"]
+    assert (await stand.link.read(stand.request(PRESSURE))).values == (5,)
+    with pytest.raises(DeviceSilent):
+        await stand.link.read(stand.request(PRESSURE))
+    assert stand.link.tally.detail == {"stray": 2}
+
+
+async def test_a_late_rtu_answer_is_waited_for_and_never_taken_for_another_register(rtu_stand: Stand) -> None:
+    stand = rtu_stand
+    stand.device.registers |= {10: 111, 20: 222}
+    stand.device.mischief += ["late"]
+    with pytest.raises(DeviceSilent):
+        await stand.link.read(stand.request(PRESSURE))
+    late = stand.device.release()
+    next_read = asyncio.create_task(stand.link.read(stand.request(SPEED)))
+    await asyncio.sleep(0.02)
+    assert len(stand.device.asked) == 1, "the unit owes an answer and is not asked again yet"
+    stand.send(late)
+    assert (await next_read).values == (222,)
+    assert stand.link.tally.detail == {"stray": 1}
+
+
+async def test_a_unit_that_never_pays_is_asked_again_after_the_time_out(rtu_stand: Stand) -> None:
+    stand = rtu_stand
+    stand.device.mischief += ["silent"]
+    with pytest.raises(DeviceSilent):
+        await stand.link.read(stand.request(PRESSURE))
+    began = asyncio.get_running_loop().time()
+    assert (await stand.link.read(stand.request(SPEED))).values == (0,)
+    assert TIMEOUT_S * 0.8 < asyncio.get_running_loop().time() - began < TIMEOUT_S * 2
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("foreign unit", "unit 2 answered in place of unit 1"),
+        ("wrong function", "function 43 answered a request of function 3"),
+        ("fewer", "has 4 bytes where 6 were asked for"),
+        ("garbage", "no Modbus TCP header"),
+    ],
+)
+async def test_a_tcp_answer_that_does_not_fit_its_request_is_a_bad_frame(word: str, reason: str) -> None:
+    async with tcp() as stand:
+        stand.device.mischief += [word]
+        request = stand.request(point("a", 10), point("b", 11))
+        with pytest.raises(BadAnswer, match=reason):
+            await stand.link.read(request)
+        assert stand.link.tally.bad_frames == 1
+        assert (await stand.link.read(request)).values == (0, 0)
+
+
+@pytest.mark.parametrize("word", ["wrong number", "number 0"])
+async def test_a_tcp_answer_with_another_transaction_id_is_never_taken(word: str) -> None:
+    async with tcp() as stand:
+        stand.device.registers[10] = 5
+        stand.device.mischief += [word]
+        with pytest.raises(DeviceSilent):
+            await stand.link.read(stand.request(PRESSURE))
+        assert stand.link.tally.detail == {"late": 1}
+
+
+async def test_a_late_tcp_answer_is_dropped_by_its_transaction_id() -> None:
+    async with tcp() as stand:
+        stand.device.registers |= {10: 111, 20: 222}
+        stand.device.mischief += ["late"]
+        with pytest.raises(DeviceSilent):
+            await stand.link.read(stand.request(PRESSURE))
+        assert (await stand.link.read(stand.request(SPEED))).values == (222,)
+        assert stand.link.tally.detail == {"late": 1}
+
+
+async def test_a_large_late_answer_together_with_the_right_one_fits(stand: Stand) -> None:
+    wide = stand.request(*(point(f"p{n}", n) for n in range(100)))
+    stand.device.mischief += ["late"]
+    with pytest.raises(DeviceSilent):
+        await stand.link.read(wide)
+    assert (await stand.link.read(wide)).values == (0,) * 100
+
+
+@pytest.mark.parametrize("rtu", [False, True])
+async def test_a_connection_that_ends_during_a_request_is_down_at_once(rtu: bool) -> None:
+    async with tcp(rtu=rtu, timeout=30) as stand:
+        stand.device.mischief += ["hang up"]
+        with pytest.raises(ConnectionDown, match=r"connection pump-room: 127.0.0.1:\d+: closed the connection"):
+            await stand.link.read(stand.request(PRESSURE))
+        with pytest.raises(ConnectionDown):
+            await stand.link.read(stand.request(PRESSURE))
+
+
+async def test_many_time_outs_do_not_close_the_connection_to_the_neighbours() -> None:
+    async with tcp(timeout=0.02) as stand:
+        stand.device.mischief += ["silent"] * 12
+        for _ in range(12):
+            with pytest.raises(DeviceSilent):
+                await stand.link.read(stand.request(PRESSURE))
+        assert (await stand.link.read(stand.request(PRESSURE, unit=2))).values == (0,)
+
+
+async def test_one_request_is_out_at_a_time_and_the_pause_is_kept() -> None:
+    async with tcp(pause="30ms") as stand:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await asyncio.gather(*(stand.link.read(stand.request(PRESSURE)) for _ in range(4)))
+        assert loop.time() - began >= 0.09
+        assert stand.link.tally.messages == 4
+
+
+async def test_the_loop_runs_on_while_a_serial_device_is_silent() -> None:
+    async with pty() as stand:
+        stand.device.mischief += ["silent"]
+        rounds = 0
+
+        async def count() -> None:
+            nonlocal rounds
+            while True:
+                rounds += 1
+                await asyncio.sleep(0.005)
+
+        counting = asyncio.create_task(count())
+        with pytest.raises(DeviceSilent):
+            await stand.link.read(stand.request(PRESSURE))
+        counting.cancel()
+        assert rounds > 10
+
+
+async def test_an_adapter_that_is_pulled_out_is_a_connection_down() -> None:
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    settings = RtuSettings(type="modbus-rtu", port=os.ttyname(slave), timeout=5)
+    async with RTU.open("pump-room", settings, [], ManualClock()) as link:
+        (request,) = plan(settings, [equipment(PRESSURE)])
+        reading = asyncio.create_task(cast(ModbusLink, link).read(request))
+        await asyncio.sleep(0.05)
+        os.close(slave)
+        os.close(master)
+        with pytest.raises(ConnectionDown, match="the adapter is gone; plug it in again"):
+            await reading
+
+
+async def test_a_refused_connection_says_where_and_what_to_do() -> None:
+    port = free_port()
+    settings = TCP.settings.model_validate({"type": "modbus-tcp", "host": "127.0.0.1", "port": port})
+    with pytest.raises(
+        ConnectionDown, match=f"connection lifts: 127.0.0.1:{port}: refuses the connection; check the port"
+    ):
+        async with TCP.open("lifts", settings, [], ManualClock()):
+            pytest.fail("must not open")
+
+
+async def test_a_serial_port_that_is_not_there_or_taken_or_none_at_all_says_so(tmp_path: Path) -> None:
+    async def why(port: str, **more: Any) -> str:
+        settings = RtuSettings(type="modbus-rtu", port=port, **more)
+        with pytest.raises(ConnectionDown) as caught:
+            async with RTU.open("pump-room", settings, [], ManualClock()):
+                pytest.fail("must not open")
+        return str(caught.value)
+
+    assert "there is no such device; check that the adapter is plugged in" in await why("/dev/ttyUSB77")
+    assert "use a /dev/serial/by-id path" in await why("/dev/ttyUSB77")
+    (tmp_path / "file").write_text("")
+    assert "is no serial port" in await why(str(tmp_path / "file"))
+    async with pty() as stand:
+        assert "is in use by another program" in await why(cast(RtuSettings, stand.settings).port)
+    denied = not_open("pump-room", RtuSettings(type="modbus-rtu", port="/dev/ttyS0"), OSError(errno.EACCES, ""))
+    assert "add the user to the group dialout" in denied
+
+
+async def test_a_host_that_swallows_everything_is_a_time_out_with_advice() -> None:
+    settings = TCP.settings.model_validate({"type": "modbus-tcp", "host": "10.0.0.5", "timeout": 3})
+    assert "10.0.0.5:502: does not answer within 3 s; check its power" in not_open("lifts", cast(Any, settings), None)
+
+
+async def test_pymodbus_itself_says_nothing(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    stand.device.mischief += ["silent", "truncated", "exception 2"]
+    for _ in range(3):
+        with pytest.raises((DeviceSilent, BadAnswer)):
+            await stand.link.read(stand.request(PRESSURE))
+    assert [record for record in caplog.records if record.name.startswith("pymodbus")] == []
+
+
+async def test_the_kernel_is_told_to_notice_a_dead_peer() -> None:
+    async with tcp() as stand:
+        peer = stand.link._client.ctx.transport.get_extra_info("socket")
+        assert peer.getsockopt(6, 18) == 20_000  # TCP_USER_TIMEOUT, ms
+
+
+def test_the_three_connection_types_are_found_by_name() -> None:
+    found = drivers()
+    assert (found["modbus-tcp"], found["modbus-rtu"], found["modbus-rtu-tcp"]) == (TCP, RTU, RTU_TCP)
