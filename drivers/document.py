@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -135,10 +135,18 @@ def _model_at(model: type[BaseModel], loc: Iterable[str | int]) -> type[BaseMode
         if current is None:
             return None
         info = current.model_fields.get(str(step))
-        if info is None:
+        annotation = info.annotation if info else _entries(current)
+        if annotation is None:
             continue
-        current = next((kind for kind in _kinds(info.annotation) if _is_model(kind)), None)
+        current = next((kind for kind in _kinds(annotation) if _is_model(kind)), None)
     return current
+
+
+def _entries(model: type[BaseModel]) -> Any:
+    """What a model whose keys are free names, like `messages`, has under them; None for all other models."""
+    if model.model_config.get("extra") != "allow":
+        return None
+    return get_type_hints(model).get("__pydantic_extra__")
 
 
 def _kinds(annotation: Any) -> Iterable[Any]:

@@ -9,7 +9,7 @@ by whoever opened it, once for all protocols.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
+from drivers.document import Where
 from drivers.point import Batch, Block, Device, Point, Tally, Value
 
 
@@ -125,6 +126,9 @@ class Driver:
     """The section of a profile that `options` describes: what the device allows, or what its messages are."""
     plan: Callable[[Any, Sequence[Device]], Sequence[Request]] | None = None
     """(settings, devices) -> requests, for polled connections; pure. None: a listening one."""
+    check: Callable[[Any, Mapping[str, tuple[Any, Any]]], Iterable[tuple[Where, str]]] | None = None
+    """(options, name -> (common keys, own keys) of the points) -> mistakes that no single row shows, with their place
+    in the profile; pure."""
 
 
 ENTRY_POINTS = "courtyard.drivers"

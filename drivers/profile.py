@@ -155,6 +155,7 @@ def load_profile(path: Path) -> tuple[Profile | None, Document]:
         if getattr(spec, other):
             document.add((other,), f"does not belong to protocol {spec.protocol}; its section is {driver.section}")
     points = _points(document, driver)
+    _check_together(document, driver, options, points)
     if document.faults or options is None:
         return None, document
     return (
@@ -176,6 +177,13 @@ def load_profile(path: Path) -> tuple[Profile | None, Document]:
         ),
         document,
     )
+
+
+def _check_together(document: Document, driver: Driver, options: Keys | None, points: Mapping[str, Any]) -> None:
+    """Note the mistakes that no single row shows."""
+    if driver.check and options is not None:
+        for where, message in driver.check(options, points):
+            document.add(where, message)
 
 
 def _points(document: Document, driver: Driver) -> dict[str, tuple[PointSpec, Keys]]:
