@@ -15,7 +15,11 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from edge import __version__
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_COUNTED = frozenset({"courtyard_batches", "courtyard_readings", "courtyard_recorded"})
+"""Counts since the start that the desk tells without `_total`."""
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9_]+")
 
 # field of a row -> (name, what it is, whether it only counts up)
@@ -79,7 +83,7 @@ class _DeskCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         health = self._desk.health()
         site = str(self._desk.site().get("id", ""))
-        info = {"site": site, "version": str(health.get("version", ""))}
+        info = {"site": site, "version": __version__}
         yield InfoMetricFamily("courtyard", "What runs here", value=info)
         well = not health.get("faults") and health.get("ok") is not False
         yield GaugeMetricFamily("courtyard_healthy", "1 where /healthz answers 200", value=float(well))
@@ -93,7 +97,7 @@ def _own(health: Mapping[str, Any]) -> Iterator[Metric]:
     """Every number that the daemon tells of itself, by its name there."""
     for name, value in _numbers("courtyard", health):
         text = f"{name.removeprefix('courtyard_')} of the daemon, as in its health"
-        if name.endswith("_total"):
+        if name in _COUNTED or name.endswith("_total"):
             yield CounterMetricFamily(name.removesuffix("_total"), text, value=value)
         else:
             yield GaugeMetricFamily(name, text, value=value)

@@ -1,0 +1,296 @@
+"""What the console shows and what it is asked, as models; and the desk that answers.
+
+The models of answers describe the API to its readers (`/api/docs`). They are not laid over each answer: the
+desk's rows go out as they are, so that a list of 12,000 points costs one encoding and nothing else. The models
+of requests are: what comes from outside is checked here, and only here.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
+
+from drivers.point import Language, Value
+from edge.events import Hub
+
+AlarmStep = Literal["ack", "shelve", "unshelve", "reset"]
+OrderStep = Literal["accept", "start", "done", "verify", "cancel"]
+EventKind = Literal["alarm", "order", "reading", "push", "command", "connection"]
+Row = dict[str, Any]
+
+
+class Desk(Protocol):
+    """What people may ask and do. The console knows the rest of the daemon by this alone.
+
+    Whatever the desk will not do it says by raising an exception with `kind` (`not_found`, `refused`,
+    `conflict` or `unavailable`) and a message for the person who asked.
+    """
+
+    @property
+    def hub(self) -> Hub:
+        """What happens, as it happens."""
+        ...
+
+    def site(self) -> Row:
+        """Who and where this is: id, name, timezone, language."""
+        ...
+
+    def equipment(self) -> list[Row]:
+        """All equipment, in the order of the site file."""
+        ...
+
+    def equipment_one(self, equipment_id: str, /) -> Row | None:
+        """One equipment with its points, meters and orders; None where there is none of that id."""
+        ...
+
+    def points(self, equipment: str | None = None, /) -> list[Row]:
+        """Points with their newest readings."""
+        ...
+
+    def point(self, point_id: str, /) -> Row | None:
+        """One point, None where there is none of that id."""
+        ...
+
+    async def write_point(self, point_id: str, value: Value, who: str, reason: str, /) -> Row:
+        """Give a command; returns what the device read before and after."""
+        ...
+
+    async def readings(
+        self, point_id: str, from_ns: int, to_ns: int, every_ns: int | None, /
+    ) -> Sequence[tuple[int, Value, str]]:
+        """What was recorded in a span, oldest first: Unix time in ns, value, quality; by steps of `every_ns`."""
+        ...
+
+    def alarms(self, state: str | None = None, /) -> list[Row]:
+        """Alarms that are not normal, or those in one state."""
+        ...
+
+    async def alarm_step(self, alarm_id: str, step: str, who: str, reason: str, minutes: float | None, /) -> Row:
+        """Acknowledge, shelve, unshelve or reset an alarm; returns it as it then is."""
+        ...
+
+    async def journal(self, kind: str | None, after: int, limit: int, /) -> list[Row]:
+        """What is written in the ledger, by number."""
+        ...
+
+    def orders(self, state: str | None = None, /) -> list[Row]:
+        """Work orders, or those in one state."""
+        ...
+
+    async def order_step(self, order_id: str, step: str, who: str, note: str, /) -> Row:
+        """Move a work order one step on; returns it as it then is."""
+        ...
+
+    def connections(self) -> list[Row]:
+        """Ways to devices and what they carry."""
+        ...
+
+    def uplinks(self) -> list[Row]:
+        """Ways out and how far behind they are."""
+        ...
+
+    def meters(self) -> list[Row]:
+        """What upkeep counts by."""
+        ...
+
+    def health(self) -> Row:
+        """Whether all is well: `ok`, `faults` where not, and figures of the daemon's own."""
+        ...
+
+
+# --- What is asked -------------------------------------------------------------------------------------------
+
+
+def _plain(text: str) -> str:
+    """One line without control characters: it goes into journals, terminals and pushes."""
+    line = " ".join("".join(" " if unicodedata.category(c).startswith("C") else c for c in text).split())
+    if not line:
+        raise ValueError("is empty; write some words")
+    return line
+
+
+Words = Annotated[str, Field(max_length=500), AfterValidator(_plain)]
+Name = Annotated[str, Field(max_length=80), AfterValidator(_plain)]
+Whole = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+Real = Annotated[FiniteFloat, Field(ge=-1e18, le=1e18)]
+
+
+class Asked(BaseModel):
+    """Base of all request bodies: unknown keys are mistakes, and nothing is converted silently."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class WriteAsked(Asked):
+    """A command to a device."""
+
+    value: bool | Whole | Real | Annotated[str, Field(max_length=200)]
+    who: Name = Field(description="Who gives the command; journalled.")
+    reason: Words = Field(description="Why; journalled.")
+
+
+class AlarmAsked(Asked):
+    """A step of the alarm desk."""
+
+    who: Name
+    reason: Words | None = Field(default=None, description="Needed to shelve.")
+    minutes: Annotated[float, Field(gt=0, le=1440)] | None = Field(default=None, description="How long to shelve.")
+
+
+class OrderAsked(Asked):
+    """A step of a work order."""
+
+    who: Name
+    note: Words | None = Field(default=None, description="What was found and done; needed to cancel.")
+
+
+# --- What is answered ----------------------------------------------------------------------------------------
+
+
+class View(BaseModel):
+    """Base of the models of answers. Fields may be added; none is taken away within v1."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+
+class TextView(View):
+    """A text in both languages."""
+
+    zh: str
+    en: str
+
+
+class ErrorView(View):
+    """Why a request was not done."""
+
+    error: str
+    hint: str = Field(description="What to do about it.")
+
+
+class SiteView(View):
+    """The community."""
+
+    id: str
+    name: str
+    timezone: str
+    language: Language
+
+
+class EquipmentView(View):
+    """One asset."""
+
+    id: str
+    equipment_class: str = Field(alias="class")
+    name: str
+    location: str
+    profile: str
+    connection: str
+    quality: Literal["good", "uncertain", "bad"] = Field(description="`bad` where no point of it is better.")
+    alarm: str | None = Field(default=None, description="Priority of its most urgent alarm.")
+
+
+class PointView(View):
+    """One signal with its newest reading."""
+
+    id: str = Field(description="`<equipment>.<point>`")
+    equipment: str
+    name: str
+    title: TextView
+    value: bool | int | float | str | None
+    label: TextView | None = Field(default=None, description="The name of the value of an enumeration.")
+    unit: str
+    quality: Literal["good", "uncertain", "bad"]
+    reason: str | None = Field(description="`comm`, `range`, `stale`, `sensor` or `clock`; null where good.")
+    time: str | None = Field(description="ISO 8601; null where it was never read.")
+    writable: bool
+
+
+class ReadingView(View):
+    """One recorded reading."""
+
+    time: str
+    value: bool | int | float | str | None
+    quality: str
+    reason: str | None = None
+
+
+class AlarmView(View):
+    """One alarm that is not normal."""
+
+    id: str
+    equipment: str
+    equipment_name: str
+    location: str
+    code: str | None = None
+    priority: Literal["critical", "high", "medium", "low"]
+    state: str
+    name: TextView
+    advice: TextView | None = None
+    raised: str | None = None
+    cleared: str | None = None
+    acked_by: str | None = None
+
+
+class OrderView(View):
+    """One work order."""
+
+    id: str
+    state: str
+    equipment: str
+
+
+class ConnectionView(View):
+    """One way to devices."""
+
+    name: str
+    type: str
+    state: Literal["up", "down"]
+    reason: str | None = Field(default=None, description="Why it is down.")
+    load: float | None = Field(default=None, description="Share of the wire's time that the site file needs.")
+    utilisation: float | None = Field(default=None, description="Share of the wire's time in use, 0 to 1.")
+
+
+class UplinkView(View):
+    """One way out."""
+
+    name: str
+    type: str
+    state: str
+    lag_s: float | None = None
+    backlog: int | None = Field(default=None, description="Rows not yet acknowledged by the far end.")
+    rejected: int | None = Field(default=None, description="Rows that the far end will never take.")
+
+
+class MeterView(View):
+    """One counter that upkeep counts by."""
+
+    equipment: str
+    name: str
+    unit: str
+    value: float
+
+
+class CommandView(View):
+    """A command that was carried out, read back."""
+
+    point: str
+    before: bool | int | float | str | None
+    after: bool | int | float | str | None
+
+
+class HealthView(View):
+    """Whether all is well."""
+
+    status: Literal["ok", "degraded"]
+    reasons: list[Any]
+
+
+def problems(health: Mapping[str, Any]) -> list[Any]:
+    """What is wrong by the desk's account of its health; empty where all is well."""
+    reasons = list(health.get("faults") or ())
+    if not reasons and health.get("ok") is False:
+        reasons.append("the daemon says that it is not well, without a reason")
+    return reasons
