@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from drivers.document import Document, Where, load, nearest
+from drivers.document import Document, Faulty, Where, load, nearest
 from drivers.point import Text
 from drivers.profile import Strict, TextSpec
 from drivers.units import Seconds
@@ -78,25 +78,38 @@ class ScenarioSpec(Strict):
 
 
 def load_scenario(
-    path: Path, equipment: Sequence[SimEquipment], connections: Iterable[str], timezone: tzinfo
-) -> tuple[Scenario | None, Document]:
-    """One file as a scenario of a site; None where it has mistakes, which stand in the document."""
+    path: Path, equipment: Sequence[SimEquipment], connections: Iterable[str], timezone: tzinfo = UTC
+) -> Scenario:
+    """One file as a scenario of a site. Raises Faulty with every mistake at its place.
+
+    `timezone` is that of `start`; behaviour follows the local time of day, whatever the zone.
+    """
     document = load(path)
-    if document.faults:
-        return None, document
-    spec = document.validate(ScenarioSpec, document.data or {}, ())
-    if spec is None:
-        return None, document
+    spec = None if document.faults else document.validate(ScenarioSpec, document.data or {}, ())
+    scenario = _check(spec, path, equipment, connections, timezone, document) if spec else None
+    if scenario is None or document.faults:
+        raise Faulty(document.faults)
+    return scenario
+
+
+def _check(
+    spec: ScenarioSpec,
+    path: Path,
+    equipment: Sequence[SimEquipment],
+    connections: Iterable[str],
+    timezone: tzinfo,
+    document: Document,
+) -> Scenario | None:
     if spec.scenario != path.stem:
         document.add(("scenario",), f"is {spec.scenario!r}, but the file is named {path.name}")
     start = _start(spec.start, timezone, document)
     known = {each.id: each for each in equipment}
     names = set(connections)
     events = [_event(row, index, known, names, document) for index, row in enumerate(spec.events)]
-    if document.faults or start is None:
-        return None, document
+    if start is None:
+        return None
     good = sorted((event for event in events if event is not None), key=lambda event: event.at_s)
-    return Scenario(spec.scenario, spec.name.text(), start, tuple(good)), document
+    return Scenario(spec.scenario, spec.name.text(), start, tuple(good))
 
 
 def _start(text: str, timezone: tzinfo, document: Document) -> datetime | None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from simulators.model import Model, Shared, SimEquipment
 from simulators.models import build
-from simulators.scenario import SILENT, Event
+from simulators.scenario import SILENT, Event, Scenario
 
 S = TypeVar("S", bound=Shared)
 
@@ -29,17 +29,19 @@ class World:
         self,
         equipment: Sequence[SimEquipment],
         seed: int,
-        start: datetime,
+        start: datetime | None = None,
         speed: float = 1.0,
-        events: Sequence[Event] = (),
+        *,
+        scenario: Scenario | None = None,
     ) -> None:
-        """Build every model, in a steady state for `start`, which needs a time zone.
+        """Build every model, in a steady state for the start: `start`, or the scenario's where that is left out.
 
-        Raises ValueError for an equipment whose `simulate:` is wrong, a `start` without time zone, and a
-        speed that is not above 0.
+        Raises ValueError for an equipment whose `simulate:` is wrong, a start that is missing or has no time
+        zone, and a speed that is not above 0.
         """
-        if start.tzinfo is None:
-            raise ValueError("the start has no time zone; give it the site's")
+        start = start or (scenario.start if scenario else None)
+        if start is None or start.tzinfo is None:
+            raise ValueError("the world needs a start with a time zone, or a scenario that gives one")
         if not speed > 0:
             raise ValueError(f"speed is {speed:g}; it must be above 0, 1 is life")
         self.seed = seed
@@ -60,7 +62,7 @@ class World:
         for shared in self._shared.values():
             shared.begin(self)
         self._saved = dict.fromkeys(self.models, 0.0)
-        self._plan = sorted(self._actions(events), key=lambda action: action[0])
+        self._plan = sorted(self._actions(scenario.events if scenario else ()), key=lambda action: action[0])
 
     def _rng(self, name: str) -> random.Random:
         """Chance of its own for each part, so that one more equipment changes nobody else's history."""

@@ -126,7 +126,7 @@ class Bin(Model):
         hot = crossed[0]
         if elapsed_s >= self._due_s or crossed != self._crossed:
             self._due = True
-            self._due_s = max(self._due_s, elapsed_s) + (HOT_REPORT_S if hot else REPORT_S)
+            self._due_s = elapsed_s + (HOT_REPORT_S if hot else REPORT_S)
             self._echo_mm = self.rng.uniform(-3, 3)
             self._frame = (self._frame + 1) % 65_536
         self._crossed = crossed

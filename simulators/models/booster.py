@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 ROOM_C = 19.0
 """The pump room, °C."""
-WEAR_K = 56.0
-"""What a worn-out bearing adds to its temperature."""
+WORN_C = 98.0
+"""Where the temperature of a worn-out bearing goes."""
 WEAR_MM_S = 6.8
 """What it adds to the vibration velocity."""
 
@@ -128,7 +128,8 @@ class BoosterPump(Model):
         wear = self.failing.get("bearing_wear")
         if wear and self.running:
             self._wear = min(1.0, self._wear + dt_s / max(wear.over, 1.0))
-        self._wear_heat = towards(self._wear_heat, WEAR_K * self._wear * self.running, dt_s, 4 if wear else 200)
+        worn = (WORN_C - self._bearing) * self._wear * self.running
+        self._wear_heat = towards(self._wear_heat, worn, dt_s, 4 if wear else 200)
         self._bearing = towards(self._bearing, self._warm_c(), dt_s, 700)
         self._shake.step(dt_s)
 

@@ -49,11 +49,16 @@ class Wander:
         self._rng = rng
         self._spread = spread
         self._tau_s = tau_s
+        self._limit = 3 * spread
+        self._dt_s, self._keep, self._push = 0.0, 1.0, 0.0
         self.value = rng.gauss(0, spread)
 
     def step(self, dt_s: float) -> float:
         """Move on; the value stays within three spreads."""
-        keep = math.exp(-dt_s / self._tau_s)
-        self.value = keep * self.value + self._rng.gauss(0, self._spread) * math.sqrt(1 - keep * keep)
-        self.value = max(-3 * self._spread, min(3 * self._spread, self.value))
+        if dt_s != self._dt_s:  # steps are nearly always alike
+            self._dt_s = dt_s
+            self._keep = math.exp(-dt_s / self._tau_s)
+            self._push = self._spread * math.sqrt(1 - self._keep * self._keep)
+        value = self._keep * self.value + self._rng.gauss(0, self._push)
+        self.value = max(-self._limit, min(self._limit, value))
         return self.value

@@ -39,6 +39,7 @@ class EnergyMeter(Model):
 
     PARAMS = MeterParams
     FAULTS = {"phase_lost": Lost}
+    CADENCE_S = 0.5
 
     def __init__(self, equipment: str, params: Mapping[str, Any], rng: random.Random) -> None:
         super().__init__(equipment, params, rng)
