@@ -82,7 +82,7 @@ class ModbusLink:
         self._clock = clock
         self._turn = asyncio.Lock()
         self._rtu = not isinstance(settings, TcpSettings)
-        self._gate: Gate = RtuGate(self.tally, self._stray) if self._rtu else TcpGate(self.tally)
+        self._gate: Gate = RtuGate(self._bad_frame, self._stray) if self._rtu else TcpGate(self._bad_frame)
         self._silence_s = line_of(settings).silence_s if isinstance(settings, RtuSettings) else 0.0
         self._quiet_since_s = 0.0
         self._asking = False
@@ -309,6 +309,10 @@ class ModbusLink:
         future = self._client.ctx.response_future
         if self._asking and not future.done():
             future.set_exception(error)
+
+    def _bad_frame(self, kind: str) -> None:
+        self.tally.bad_frames += 1
+        self.tally.detail[kind] = self.tally.detail.get(kind, 0) + 1
 
     def _stray(self, unit: int) -> None:
         if owing := self._owing.pop(unit, None):

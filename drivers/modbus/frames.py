@@ -13,8 +13,6 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from drivers.point import Tally
-
 _MBAP = 6
 """Transaction id, protocol id and length: two bytes each, before the unit id."""
 _LARGEST_TCP = 254
@@ -87,8 +85,9 @@ class Asked:
 class Gate:
     """Bytes in, at most one answer a request out. One for each of the two framings below."""
 
-    def __init__(self, tally: Tally, stray: Callable[[int], None] = lambda unit: None) -> None:
-        self._tally = tally
+    def __init__(self, count: Callable[[str], None], stray: Callable[[int], None] = lambda unit: None) -> None:
+        self._count = count
+        """Called with the kind of each frame that cannot be used."""
         self._stray = stray
         """Called with the unit id of each whole frame that nobody waits for."""
         self._held = b""
@@ -118,10 +117,6 @@ class Gate:
 
     def _search(self) -> bytes:
         raise NotImplementedError
-
-    def _count(self, what: str) -> None:
-        self._tally.bad_frames += 1
-        self._tally.detail[what] = self._tally.detail.get(what, 0) + 1
 
     def _pass(self, unit: int, what: str) -> None:
         """A whole frame that answers nothing now: a late answer, or one of a device that was not asked."""

@@ -22,7 +22,7 @@ from drivers.modbus.frames import crc16
 from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, UnitKeys
 from drivers.modbus.planner import ModbusSettings, ReadRequest, plan
 from drivers.modbus.reasons import not_open
-from drivers.point import Device, Point, Quality, Text
+from drivers.point import Device, Point, Quality, Tally, Text
 from edge.clock import ManualClock
 from tests.support import free_port
 
@@ -534,6 +534,16 @@ async def test_pymodbus_itself_says_nothing(stand: Stand, caplog: pytest.LogCapt
         with pytest.raises((DeviceSilent, BadAnswer)):
             await stand.link.read(stand.request(PRESSURE))
     assert [record for record in caplog.records if record.name.startswith("pymodbus")] == []
+
+
+async def test_counts_go_on_in_the_tally_that_outlives_the_connection() -> None:
+    async with tcp() as stand:
+        stand.link.tally = kept = Tally(bad_frames=3, messages=10)
+        stand.device.mischief += ["garbage"]
+        with pytest.raises(BadAnswer):
+            await stand.link.read(stand.request(PRESSURE))
+        await stand.link.read(stand.request(PRESSURE))
+        assert (kept.bad_frames, kept.messages) == (4, 11)
 
 
 async def test_the_kernel_is_told_to_notice_a_dead_peer() -> None:

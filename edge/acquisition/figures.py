@@ -1,0 +1,106 @@
+"""What polling costs and how devices answer: figures of one connection and of each device on it.
+
+What comes in: how long each request took and how it ended. What goes out: numbers for the API, the metrics and
+the health page. The wire's use is measured over a sliding minute, the rest is counted since the daemon's start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+DeviceState = Literal["waiting", "answering", "doubtful", "silent"]
+"""Not asked yet; answering; has missed one answer; has missed two or more and is only probed."""
+
+WINDOW_S = 60
+
+
+class Window:
+    """Sums over the last minute, second by second."""
+
+    def __init__(self, now_s: float) -> None:
+        self._began_s = now_s
+        self._sums: list[tuple[int, float, int]] = [(-1, 0.0, 0)] * WINDOW_S
+        """For each second of the window: which second it is, time spent in it, answers in it."""
+
+    def add(self, now_s: float, spent_s: float) -> None:
+        """One more piece of work, which has ended now."""
+        second = int(now_s)
+        known, spent, count = self._sums[second % WINDOW_S]
+        if known != second:
+            spent, count = 0.0, 0
+        self._sums[second % WINDOW_S] = (second, spent + spent_s, count + 1)
+
+    def share(self, now_s: float) -> float:
+        """Part of the last minute, or of the time since the start, that was spent: 0 to 1."""
+        length = min(WINDOW_S, now_s - self._began_s)
+        return min(1.0, sum(spent for spent, _ in self._within(now_s)) / length) if length > 0 else 0.0
+
+    def mean_s(self, now_s: float) -> float | None:
+        """Mean length of the pieces of the last minute; None where there were none."""
+        pieces = self._within(now_s)
+        count = sum(count for _, count in pieces)
+        return sum(spent for spent, _ in pieces) / count if count else None
+
+    def _within(self, now_s: float) -> list[tuple[float, int]]:
+        oldest = int(now_s) - WINDOW_S
+        return [(spent, count) for second, spent, count in self._sums if second > oldest]
+
+
+@dataclass(slots=True)
+class DeviceFigures:
+    """How one device answers."""
+
+    answered: Window
+    state: DeviceState = "waiting"
+    since_s: float = 0.0
+    """Monotonic time at which it came into this state."""
+    reason: str = ""
+    """Of the newest time-out or bad answer; empty while all is well."""
+    answers: int = 0
+    timeouts: int = 0
+    bad_answers: int = 0
+    overruns: int = 0
+    """Turns skipped because the one before was late or still running."""
+
+    def response_s(self, now_s: float) -> float | None:
+        """Mean response time of the last minute."""
+        return self.answered.mean_s(now_s)
+
+
+@dataclass(slots=True)
+class ConnectionFigures:
+    """How one connection is used."""
+
+    busy: Window
+    writes: int = 0
+    devices: dict[str, DeviceFigures] = field(default_factory=dict)
+
+    def utilisation(self, now_s: float) -> float:
+        """Share of the last minute in which a request was out: 0 to 1."""
+        return self.busy.share(now_s)
+
+    @property
+    def answers(self) -> int:
+        """Reads answered."""
+        return sum(each.answers for each in self.devices.values())
+
+    @property
+    def timeouts(self) -> int:
+        """Reads that a device did not answer."""
+        return sum(each.timeouts for each in self.devices.values())
+
+    @property
+    def bad_answers(self) -> int:
+        """Reads whose answer could not be used."""
+        return sum(each.bad_answers for each in self.devices.values())
+
+    @property
+    def overruns(self) -> int:
+        """Turns skipped because the one before was late or still running."""
+        return sum(each.overruns for each in self.devices.values())
+
+    @property
+    def silent(self) -> list[str]:
+        """Devices that do not answer now."""
+        return [name for name, each in self.devices.items() if each.state == "silent"]

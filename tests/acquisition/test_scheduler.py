@@ -1,0 +1,379 @@
+"""The scheduler on a clock of the test's own and a link that obeys: who is asked when, and what silence costs."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from drivers.driver import BadAnswer, ConnectionDown, DeviceSilent, Keys, PolledLink, Refused, Request
+from drivers.point import Batch, Block, Device, Point, Quality, Tally, Text, Value
+from edge.acquisition.figures import Window
+from edge.acquisition.scheduler import LONGEST_PAUSE_S, Poller
+from edge.clock import ManualClock
+
+NAME = "connection[pump-room]"
+TIMEOUT_S = 1.0
+
+
+class Line:
+    """A polled link: each read takes its request's wire time; devices fail as told."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.tally = Tally()
+        self.clock = clock
+        self.fault: Callable[[Request], Exception | None] = lambda request: None
+        self.silent: set[str] = set()
+        self.reads: list[tuple[float, str]] = []
+        """Second since the start, and block."""
+        self.writes: list[tuple[float, str, Value]] = []
+        self.write_fault: Exception | None = None
+        self.now_s = clock.mono_s()
+        self.out = 0
+        self.value = 0
+
+    def at(self) -> float:
+        return round(self.clock.mono_s() - self.now_s, 3)
+
+    async def read(self, request: Any) -> Batch:
+        self.reads.append((self.at(), request.block.points[0].name))
+        await self._take(TIMEOUT_S if request.device.id in self.silent else request.wire_s)
+        if request.device.id in self.silent:
+            raise DeviceSilent(f"{request.device.id}: does not answer")
+        if error := self.fault(request):
+            raise error
+        self.value += 1
+        return Batch(request.block, (self.value,), self.clock.wall_ns(), self.clock.mono_s())
+
+    async def write(self, device: Device, point: Point, value: Value) -> Value:
+        self.writes.append((self.at(), point.name, value))
+        await self._take(0.05)
+        if self.write_fault:
+            raise self.write_fault
+        return value
+
+    async def _take(self, seconds: float) -> None:
+        assert self.out == 0, "one request is out at a time"
+        self.out += 1
+        try:
+            await self.clock.sleep(seconds)
+        finally:
+            self.out -= 1
+
+    def times(self, name: str) -> list[float]:
+        return [at for at, block in self.reads if block == name]
+
+
+def device(name: str, *blocks: str) -> Device:
+    points = tuple(
+        Point(
+            id=f"{name}.{block}", equipment=name, name=block, title=Text(block, block), kind="int", unit="",
+            period_s=1, deadband=0, low=None, high=None, counter=False, writable=True, labels=None, address=Keys(),
+        )
+        for block in blocks
+    )  # fmt: skip
+    return Device(name, Keys(), Keys(), points, 0.0)
+
+
+def requests(of: Device, *, period_s: float = 1.0, wire_s: float = 0.05) -> list[Request]:
+    return [Request(of, Block(of.id, (point,)), period_s, wire_s) for point in of.points]
+
+
+class Stand:
+    def __init__(
+        self, wanted: Sequence[Request], before: Poller | None = None, clock: ManualClock | None = None
+    ) -> None:
+        self.clock = clock or ManualClock()
+        self.line = Line(self.clock)
+        self.batches: list[Batch] = []
+        link: PolledLink = self.line
+        self.poller = Poller(link, wanted, self.clock, self.batches.append, random.Random(7), before)
+        self.task = asyncio.create_task(self.poller.run(), name=NAME)
+
+    async def idle(self) -> None:
+        """Let everything run that can run without time passing."""
+        for _ in range(200):
+            await asyncio.sleep(0)
+            if self.task.done() or NAME in self.clock.sleeping():
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                if self.task.done() or NAME in self.clock.sleeping():
+                    return
+        pytest.fail("the poller neither sleeps nor ends")
+
+    async def run(self, seconds: float) -> None:
+        """Let time pass, wake by wake."""
+        end = self.clock.mono_s() + seconds
+        while not self.task.done():
+            await self.idle()
+            wake = self.clock.next_wake_s()
+            if wake is None or wake > end + 1e-9:
+                break
+            self.clock.advance(max(wake - self.clock.mono_s(), 0))
+        self.clock.advance(max(end - self.clock.mono_s(), 0))
+        await self.idle()
+
+    def said(self, quality: Quality) -> list[str]:
+        return [batch.block.points[0].name for batch in self.batches if batch.quality is quality]
+
+
+@asynccontextmanager
+async def standing(wanted: Sequence[Request], **more: Any) -> AsyncIterator[Stand]:
+    stand = Stand(wanted, **more)
+    try:
+        yield stand
+    finally:
+        stand.task.cancel()
+        with suppress(asyncio.CancelledError, ConnectionDown):
+            await stand.task
+
+
+async def test_each_request_has_its_turn_on_a_fixed_grid() -> None:
+    fast, slow = requests(device("pump", "fast")), requests(device("meter", "slow"), period_s=5)
+    async with standing([*slow, *fast]) as stand:
+        await stand.run(10.5)
+        assert stand.line.times("slow") == [0.05, 5.05, 10.05]
+        assert stand.line.times("fast") == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+        assert stand.poller.figures.overruns == 0
+
+
+async def test_the_earliest_deadline_goes_first() -> None:
+    long = requests(device("a", "a1", "a2"), period_s=10, wire_s=0.3)
+    short = requests(device("b", "b1"), period_s=1, wire_s=0.3)
+    middle = requests(device("c", "c1"), period_s=2, wire_s=0.3)
+    async with standing([*long, *middle, *short]) as stand:
+        await stand.run(1.3)
+        assert [name for _, name in stand.line.reads] == ["b1", "c1", "a1", "a2", "b1"]
+
+
+async def test_a_turn_that_comes_while_the_last_still_runs_is_skipped_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with standing(requests(device("pump", "p"), period_s=1, wire_s=2.5)) as stand:
+        await stand.run(9)
+        assert stand.line.times("p") == [0, 3, 6, 9]
+        assert stand.poller.figures.overruns == 6
+        assert len([r for r in caplog.records if "turns are skipped" in r.message]) == 1
+
+
+async def test_a_line_with_too_much_to_do_still_serves_everybody() -> None:
+    wanted = [r for n in range(4) for r in requests(device(f"d{n}", f"p{n}"), wire_s=0.5)]
+    async with standing(wanted) as stand:
+        await stand.run(20)
+        counts = [len(stand.line.times(f"p{n}")) for n in range(4)]
+        assert min(counts) >= 8
+        assert stand.poller.figures.utilisation(stand.clock.mono_s()) == pytest.approx(1.0)
+
+
+async def test_a_write_wakes_the_sleeping_line_and_goes_ahead_of_all_reads() -> None:
+    pump = device("pump", "a", "b", "c")
+    async with standing(requests(pump, period_s=60)) as stand:
+        await stand.run(30)
+        writing = asyncio.create_task(stand.poller.write(pump, pump.points[0], 7))
+        await stand.run(0.1)
+        assert await writing == 7
+        assert stand.line.writes == [(30.0, "a", 7)]
+        await stand.run(29.92)
+        busy = asyncio.create_task(stand.poller.write(pump, pump.points[1], 8))
+        await stand.run(1)
+        assert await busy == 8
+        assert stand.line.reads[3:] == [(60.0, "a"), (60.1, "b"), (60.15, "c")]
+        assert stand.line.writes[1:] == [(60.05, "b", 8)]
+        assert stand.poller.figures.writes == 2
+
+
+async def test_a_write_that_fails_tells_the_asker_and_nobody_else() -> None:
+    pump = device("pump", "a")
+    async with standing(requests(pump)) as stand:
+        await stand.run(0.5)
+        stand.line.write_fault = Refused("pump.a: it has no such address")
+        writing = asyncio.create_task(stand.poller.write(pump, pump.points[0], 7))
+        await stand.run(2)
+        with pytest.raises(Refused, match="no such address"):
+            await writing
+        assert len(stand.line.reads) == 3
+
+
+async def test_a_silent_device_costs_its_neighbours_nothing_but_one_time_out_now_and_then() -> None:
+    dead, alive = device("dead", "d1", "d2", "d3"), device("alive", "a1")
+    async with standing([*requests(dead), *requests(alive, wire_s=0.1)]) as stand:
+        await stand.run(10.5)
+        stand.line.silent.add("dead")
+        await stand.run(300)
+        probes = [at for at, name in stand.line.reads if name.startswith("d") and at >= 11]
+        pauses = [later - earlier - TIMEOUT_S for earlier, later in itertools.pairwise(probes)]
+        for pause, doubled in zip(pauses, [1, 1, 2, 4, 8, 16, 30, 30, 30], strict=False):
+            assert 0.75 * doubled - 0.01 <= pause <= doubled + 1.2, (pause, doubled)
+        assert pauses[-1] <= LONGEST_PAUSE_S + 1.2
+        assert len(probes) <= 17
+        # A probe of one second takes at most one turn of the neighbour's.
+        assert len(stand.line.times("a1")) >= 310 - 2 * len(probes)
+
+
+async def test_a_silent_device_goes_bad_once_with_its_last_values() -> None:
+    pump = device("pump", "a", "b")
+    async with standing(requests(pump)) as stand:
+        await stand.run(1.5)
+        last = {batch.block: batch.values for batch in stand.batches}
+        stand.batches.clear()
+        stand.line.silent.add("pump")
+        await stand.run(120)
+        stale = stand.said(Quality.UNCERTAIN_STALE)
+        bad = [batch for batch in stand.batches if batch.quality is Quality.BAD_COMM]
+        assert len(stale) == 1
+        assert sorted(batch.block.points[0].name for batch in bad) == ["a", "b"]
+        assert all(batch.values is last[batch.block] for batch in bad)
+        assert len(stand.batches) == 3
+        assert stand.poller.figures.silent == ["pump"]
+        assert stand.poller.figures.devices["pump"].reason == "pump: does not answer"
+
+
+async def test_all_requests_resume_at_once_when_a_silent_device_answers() -> None:
+    pump = device("pump", "a", "b", "c")
+    async with standing(requests(pump)) as stand:
+        await stand.run(1.5)
+        stand.line.silent.add("pump")
+        await stand.run(60)
+        stand.line.silent.clear()
+        before = len(stand.line.reads)
+        while len(stand.line.reads) == before:
+            await stand.run(0.1)
+        stand.batches.clear()
+        await stand.run(0.2)
+        assert {"a", "b", "c"} == set(stand.said(Quality.GOOD))
+        figures = stand.poller.figures.devices["pump"]
+        assert (figures.state, figures.reason) == ("answering", "")
+
+
+async def test_one_time_out_makes_only_its_own_block_stale_and_the_next_answer_good_again() -> None:
+    pump = device("pump", "a", "b")
+    async with standing(requests(pump)) as stand:
+        await stand.run(1.5)
+        stand.batches.clear()
+        failing = iter([DeviceSilent("pump: no answer")])
+        stand.line.fault = lambda request: next(failing, None)
+        await stand.run(4)
+        assert stand.said(Quality.UNCERTAIN_STALE) == ["a"]
+        assert stand.said(Quality.BAD_COMM) == []
+        assert [b.quality for b in stand.batches if b.block.points[0].name == "a"][-1] is Quality.GOOD
+        assert stand.poller.figures.timeouts == 1
+
+
+async def test_an_answer_that_cannot_be_used_is_stale_once_logged_once_and_no_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pump = device("pump", "a", "b")
+    async with standing(requests(pump)) as stand:
+        await stand.run(0.5)
+        stand.batches.clear()
+        stand.line.fault = lambda request: BadAnswer("pump: CRC") if request.block.points[0].name == "a" else None
+        await stand.run(10)
+        assert stand.said(Quality.UNCERTAIN_STALE) == ["a"]
+        assert stand.said(Quality.GOOD) == ["b"] * 10
+        assert stand.poller.figures.bad_answers == 10
+        assert stand.poller.figures.devices["pump"].state == "answering"
+        assert [r.message for r in caplog.records if r.levelno >= logging.WARNING] == ["pump: CRC"]
+
+
+async def test_a_block_that_a_living_device_never_answers_is_left_alone_more_and_more() -> None:
+    pump = device("pump", "good", "odd")
+    async with standing(requests(pump)) as stand:
+        stand.line.fault = lambda r: DeviceSilent("pump: silent") if r.block.points[0].name == "odd" else None
+        await stand.run(200)
+        assert len(stand.line.times("odd")) <= 14
+        assert len(stand.line.times("good")) >= 185
+        assert stand.said(Quality.BAD_COMM) == ["odd"]
+        assert stand.poller.figures.devices["pump"].state in ("answering", "doubtful")
+
+
+async def test_what_was_never_read_is_bad_and_has_no_value() -> None:
+    pump = device("pump", "a")
+    stand = Stand(requests(pump))
+    stand.line.silent.add("pump")
+    await stand.run(10)
+    (batch,) = stand.batches
+    assert (batch.quality, batch.values) == (Quality.BAD_COMM, (None,))
+    stand.task.cancel()
+
+
+async def test_a_lost_connection_ends_the_polling_and_every_write_that_waits() -> None:
+    pump = device("pump", "a", "b")
+    async with standing(requests(pump, wire_s=0.5)) as stand:
+        await stand.run(0.2)
+        stand.line.fault = lambda request: ConnectionDown("connection pump-room: the adapter is gone")
+        stand.line.write_fault = ConnectionDown("connection pump-room: the adapter is gone")
+        first = asyncio.create_task(stand.poller.write(pump, pump.points[0], 1))
+        await stand.run(2)
+        with pytest.raises(ConnectionDown, match="adapter is gone"):
+            await stand.task
+        with pytest.raises(ConnectionDown, match=r"pump\.a: not written"):
+            await first
+        with pytest.raises(ConnectionDown):
+            await stand.poller.write(pump, pump.points[0], 2)
+
+
+async def test_a_write_that_is_cut_off_by_the_stop_is_not_left_waiting() -> None:
+    pump = device("pump", "a")
+    async with standing(requests(pump, period_s=60)) as stand:
+        await stand.run(1)
+        writing = asyncio.create_task(stand.poller.write(pump, pump.points[0], 1))
+        await stand.idle()
+        assert stand.line.writes
+        stand.task.cancel()
+        with pytest.raises(ConnectionDown):
+            await writing
+
+
+async def test_the_next_life_of_a_connection_keeps_values_and_figures() -> None:
+    pump = device("pump", "a")
+    wanted = requests(pump)
+    async with standing(wanted) as first:
+        await first.run(5)
+        last = first.batches[-1].values
+    async with standing(wanted, before=first.poller, clock=first.clock) as second:
+        second.line.silent.add("pump")
+        await second.run(4)
+        assert second.said(Quality.BAD_COMM) == ["a"]
+        assert second.batches[-1].values is last
+        assert second.poller.figures.answers == 5
+
+
+async def test_figures_show_use_and_response_of_the_last_minute() -> None:
+    pump, meter = device("pump", "a"), device("meter", "m")
+    wanted = [*requests(pump, wire_s=0.2), *requests(meter, period_s=2, wire_s=0.1)]
+    async with standing(wanted) as stand:
+        await stand.run(119.9)
+        now, figures = stand.clock.mono_s(), stand.poller.figures
+        assert figures.utilisation(now) == pytest.approx(0.25, abs=0.01)
+        assert figures.devices["pump"].response_s(now) == pytest.approx(0.2)
+        assert figures.devices["meter"].response_s(now) == pytest.approx(0.1)
+        assert (figures.answers, figures.timeouts, figures.overruns) == (180, 0, 0)
+
+
+async def test_a_connection_without_anything_to_poll_still_takes_writes() -> None:
+    relay = device("relay", "lamp")
+    async with standing([]) as stand:
+        await stand.run(10)
+        writing = asyncio.create_task(stand.poller.write(relay, relay.points[0], True))
+        await stand.run(1)
+        assert await writing is True
+
+
+def test_a_window_forgets_what_is_older_than_a_minute() -> None:
+    window = Window(0.0)
+    window.add(10.0, 6.0)
+    assert window.share(20.0) == pytest.approx(0.3)
+    assert window.share(69.0) == pytest.approx(0.1)
+    assert window.share(71.0) == 0
+    assert window.mean_s(71.0) is None
+
+
+async def test_a_request_without_a_period_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="pump: a request without a period"):
+        Poller(Line(ManualClock()), requests(device("pump", "a"), period_s=0), ManualClock(), lambda batch: None)
