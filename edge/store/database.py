@@ -1,0 +1,146 @@
+"""One SQLite file, one thread: how everything in the store reaches its database.
+
+What comes in: closures that use a connection. What goes out: futures with their results. The closures of one
+thread run one after the other in the order in which they were given, so that a connection is never shared,
+and the event loop never waits for a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edge.supervise import Fatal
+
+T = TypeVar("T")
+
+BUSY_S = 5.0
+"""How long a statement waits for somebody else's lock on the file (a backup, the `sqlite3` shell)."""
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class StoreError(Exception):
+    """A database cannot be opened, read or written. The message names the file and what to do."""
+
+
+class StoreFault(Fatal):
+    """The store itself has failed, not the disk under it: the process must start again."""
+
+
+class DatabaseThread:
+    """A thread that runs closures in order, for as long as it is not closed."""
+
+    def __init__(self, name: str) -> None:
+        self._work: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Do `work` in the thread. What was given is done even where nobody waits for it any more."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._work.put((work, done))
+        return done
+
+    async def close(self) -> None:
+        """End the thread after all that was given to it."""
+        last = self.run(lambda: None)
+        self._work.put(None)
+        await last
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (job := self._work.get()) is not None:
+            work, done = job
+            result, error = None, None
+            try:
+                result = work()
+            except Exception as caught:  # handed on to whoever waits
+                error = caught
+            with suppress(RuntimeError):  # the loop has gone: nobody waits
+                done.get_loop().call_soon_threadsafe(_settle, done, result, error)
+            del work, done, job, result, error
+
+
+def _settle(done: asyncio.Future[Any], result: Any, error: Exception | None) -> None:
+    if done.cancelled():
+        return
+    if error is None:
+        done.set_result(result)
+    else:
+        done.set_exception(error)
+
+
+def connect(path: Path, tables: str, schema: int, *, full_sync: bool) -> sqlite3.Connection:
+    """Open a database in WAL mode and bring it to our schema. To be called in the thread that will use it.
+
+    Raises StoreError where the file is of a newer program, sqlite3.DatabaseError where it is damaged or the
+    disk does not let us.
+    """
+    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if full_sync else 'NORMAL'}")
+        connection.execute("PRAGMA journal_size_limit=8388608")
+        found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if found > schema:
+            raise StoreError(
+                f"{path} has schema {found}, this program knows up to {schema}: "
+                "install the newer Courtyard again, or move the file away to begin a new one"
+            )
+        if found < schema:
+            with transaction(connection):
+                for statement in tables.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version={schema:d}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+class transaction:  # noqa: N801  # reads as the statement that it is
+    """All or nothing: committed at the end of the block, rolled back where it raises."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._connection.execute("BEGIN IMMEDIATE")
+        return self._connection
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                with suppress(sqlite3.Error):  # the first error is the one to tell
+                    self._connection.execute("ROLLBACK")
+
+
+def damaged(error: sqlite3.Error) -> bool:
+    """Whether the file itself is no good, as opposed to a disk that is full or read-only."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _DAMAGE
+
+
+def set_aside(path: Path) -> Path:
+    """Give a damaged database (and its log) a name under which it can be looked into later; returns the name."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+    path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    return aside

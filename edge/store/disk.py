@@ -1,0 +1,108 @@
+"""`readings.db` as the event loop sees it: one thread that writes, one that answers queries.
+
+A query over a month must not hold up a commit, so it has a connection and a thread of its own; the write-ahead
+log lets both work at once. Errors of SQLite come out as they are: what to do about them is the log's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from edge.store.database import DatabaseThread, set_aside
+from edge.store.readings_file import ReadingsFile, Row, Standing
+
+T = TypeVar("T")
+
+
+class Disk:
+    """The file, open or not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.opened = 0
+        """How many times a file was opened: the first, and one more for each that was damaged."""
+        self._writer = DatabaseThread(f"readings[{path.name}]")
+        self._reader = DatabaseThread(f"readings[{path.name}] queries")
+        self._file: ReadingsFile | None = None
+        self._queried: ReadingsFile | None = None  # of the reader's thread only
+        self._locked = False
+
+    @property
+    def open(self) -> bool:
+        """Whether there is a file to write to."""
+        return self._file is not None
+
+    async def begin(self, ahead: int) -> tuple[Standing, int]:
+        """Open the file and reserve `ahead` numbers; returns where it stands and the newest reserved number."""
+
+        def begin() -> tuple[ReadingsFile, Standing, int]:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = ReadingsFile(self.path)
+            try:
+                standing = file.standing()
+                reserved = standing.reserved + ahead
+                file.reserve(reserved)
+            except BaseException:
+                file.close()
+                raise
+            return file, standing, reserved
+
+        self._file, standing, reserved = await self._writer.run(begin)
+        self._locked = False
+        self.opened += 1
+        return standing, reserved
+
+    async def reserve(self, seq: int) -> None:
+        """See `ReadingsFile.reserve`. The file must be open."""
+        await self._writer.run(partial(self._open_file().reserve, seq))
+
+    async def commit(self, rows: Sequence[Row], cursors: Mapping[str, int | None]) -> None:
+        """See `ReadingsFile.commit`. The file must be open."""
+        await self._writer.run(partial(self._open_file().commit, rows, cursors))
+
+    async def read(self, work: Callable[[ReadingsFile], T], nothing: T) -> T:
+        """What `work` finds in the file; `nothing` where there is no file to look into."""
+        return await self._reader.run(partial(self._query, work, nothing)) if self.open else nothing
+
+    async def set_aside(self) -> Path:
+        """Rename the file; returns its new name. Nobody reads until `begin` has opened another.
+
+        A connection that stays open over the renaming would remove the new file's write-ahead log when it
+        closes, since it knows it by the old name.
+        """
+        self._locked = True
+        await self.close()
+        return await self._writer.run(partial(set_aside, self.path))
+
+    async def close(self) -> None:
+        """Close the file, in both threads."""
+        await self._reader.run(self._end_queries)
+        file, self._file = self._file, None
+        if file is not None:
+            await self._writer.run(file.close)
+
+    async def end(self) -> None:
+        """Close the file and end the threads."""
+        await self.close()
+        await self._reader.close()
+        await self._writer.close()
+
+    def _open_file(self) -> ReadingsFile:
+        if self._file is None:
+            raise RuntimeError(f"{self.path} is not open")
+        return self._file
+
+    def _query(self, work: Callable[[ReadingsFile], T], nothing: T) -> T:
+        if self._locked:
+            return nothing
+        if self._queried is None:
+            self._queried = ReadingsFile(self.path)
+        return work(self._queried)
+
+    def _end_queries(self) -> None:
+        if self._queried is not None:
+            self._queried.close()
+            self._queried = None

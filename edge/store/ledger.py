@@ -1,0 +1,180 @@
+"""`ledger.db`: what happened, and the state that it left; on the disk before anyone is told.
+
+What comes in: entries (an alarm was raised, an order accepted, a command given, a push sent) together with the
+state after them (the alarm's body, the order's body). What goes out: the state at the next start, and the
+journal. One transaction with a full sync for each commit, so that neither is ever without the other.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edge.store.database import DatabaseThread, StoreError, connect, damaged, set_aside, transaction
+
+__all__ = ["Entry", "Ledger", "StoreError", "open_ledger"]
+
+SCHEMA = 1
+MOST = 100_000
+"""Entries that one question to the journal may bring."""
+_TABLES = """
+CREATE TABLE journal (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, subject TEXT NOT NULL, time_ns INTEGER NOT NULL, body TEXT NOT NULL
+);
+CREATE INDEX journal_by_kind ON journal (kind, id);
+CREATE INDEX journal_by_subject ON journal (subject, id);
+CREATE TABLE state (kind TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID
+"""  # noqa: E501
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that happened."""
+
+    kind: str
+    """`alarm`, `order`, `command`, `push` ..."""
+    subject: str
+    """Whom it happened to: id of the alarm, order, point."""
+    time_ns: int
+    body: Body
+    """Plain JSON."""
+
+
+class Ledger:
+    """The open ledger."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trouble: str | None = None
+        """What staff should know about the file; None where all is well."""
+        self._thread = DatabaseThread(f"ledger[{path.name}]")
+        self._connection: sqlite3.Connection | None = None
+
+    async def commit(
+        self, entries: Iterable[Entry], state: Mapping[tuple[str, str], Body | None] | None = None
+    ) -> list[int]:
+        """Write entries and state in one transaction; returns the entries' numbers in the journal.
+
+        `state` is (kind, key) -> body after the entries; None deletes. Once this returns, a power cut
+        loses nothing of it. Raises StoreError, and then nothing of it is written.
+        """
+        rows = [(e.kind, e.subject, e.time_ns, _text(e.body)) for e in entries]
+        left = {place: None if body is None else _text(body) for place, body in (state or {}).items()}
+        if not rows and not left:
+            return []
+        return await self._run(partial(self._commit, rows, left), "written")
+
+    async def load(self, kind: str) -> dict[str, Body]:
+        """The last state of all of a kind, by key."""
+        query = "SELECT key, body FROM state WHERE kind = ? ORDER BY key"
+        rows = await self._run(lambda: self._open().execute(query, (kind,)).fetchall(), "read")
+        return {key: json.loads(body) for key, body in rows}
+
+    async def journal(
+        self,
+        kind: str | None = None,
+        subject: str | None = None,
+        after: int = 0,
+        limit: int = 1000,
+        newest_first: bool = False,
+    ) -> list[tuple[int, Entry]]:
+        """Entries with their numbers, from after number `after` on; the newest `limit` of them if `newest_first`."""
+        wanted, values = ["id > ?"], [min(max(after, 0), 2**63 - 1)]
+        named: list[Any] = []
+        for column, value in (("kind", kind), ("subject", subject)):
+            if value is not None:
+                wanted.append(f"{column} = ?")
+                named.append(value)
+        query = (
+            f"SELECT id, kind, subject, time_ns, body FROM journal WHERE {' AND '.join(wanted)} "  # noqa: S608  # fixed columns
+            f"ORDER BY id {'DESC' if newest_first else 'ASC'} LIMIT ?"
+        )
+        arguments = (*values, *named, min(max(limit, 0), MOST))
+        rows = await self._run(lambda: self._open().execute(query, arguments).fetchall(), "read")
+        return [(row[0], Entry(row[1], row[2], row[3], json.loads(row[4]))) for row in rows]
+
+    async def _run(self, work: Callable[[], T], verb: str) -> T:
+        try:
+            return await self._thread.run(work)
+        except sqlite3.DatabaseError as error:
+            if not isinstance(error, sqlite3.OperationalError) and not damaged(error):
+                raise
+            raise StoreError(
+                f"{self.path} cannot be {verb}: {error}; check the disk under {self.path.parent}"
+            ) from error
+
+    def _open(self) -> sqlite3.Connection:
+        """In the thread: the connection, opened at the first use."""
+        if self._connection is None:
+            self._connection = connect(self.path, _TABLES, SCHEMA, full_sync=True)
+        return self._connection
+
+    def _open_or_begin_anew(self) -> None:
+        """In the thread: a ledger that cannot be read must not keep alarms from being raised."""
+        try:
+            self._open().execute("SELECT count(*) FROM state").fetchone()
+            self._open().execute("SELECT max(id) FROM journal").fetchone()
+        except sqlite3.DatabaseError as error:
+            if not damaged(error):
+                raise
+            self._close()
+            aside = set_aside(self.path)
+            self.trouble = f"{self.path.name} was damaged ({error}), set aside as {aside.name}; a new one was begun"
+            log.error("%s", self.trouble)
+            self._open()
+
+    def _commit(
+        self, rows: Sequence[tuple[str, str, int, str]], state: Mapping[tuple[str, str], str | None]
+    ) -> list[int]:
+        insert = "INSERT INTO journal (kind, subject, time_ns, body) VALUES (?, ?, ?, ?) RETURNING id"
+        with transaction(self._open()) as db:
+            numbers = [db.execute(insert, row).fetchall()[0][0] for row in rows]
+            for (kind, key), body in state.items():
+                if body is None:
+                    db.execute("DELETE FROM state WHERE kind = ? AND key = ?", (kind, key))
+                else:
+                    db.execute("INSERT OR REPLACE INTO state (kind, key, body) VALUES (?, ?, ?)", (kind, key, body))
+        return numbers
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+@asynccontextmanager
+async def open_ledger(path: Path) -> AsyncIterator[Ledger]:
+    """The ledger for as long as the block lasts. A damaged file is set aside and a new one begun.
+
+    Raises StoreError where it cannot be opened or is of a newer program.
+    """
+    ledger = Ledger(path)
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            await ledger._run(ledger._open_or_begin_anew, "opened")
+        except OSError as error:
+            raise StoreError(f"{path} cannot be opened: {error.strerror}; check the folder's permissions") from error
+        yield ledger
+    finally:
+        await ledger._thread.run(ledger._close)
+        await ledger._thread.close()
+
+
+def _text(body: Body) -> str:
+    """Readable JSON; half a character pair, which no database takes, becomes a question mark."""
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -1,0 +1,46 @@
+"""One daemon for each state folder: two of them would poll the same buses and number the same orders."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge.store.database import StoreError
+
+
+class StateBusy(StoreError):
+    """Another process holds the state folder."""
+
+    def __init__(self, folder: Path, pid: int | None) -> None:
+        self.pid = pid
+        holder = f"process {pid}" if pid else "another process"
+        super().__init__(f"state folder {folder} is in use by {holder}; stop it, or choose another with --state")
+
+
+@contextmanager
+def state_lock(folder: Path) -> Iterator[None]:
+    """Hold `<folder>/lock`, made where it is missing. Raises StateBusy, or StoreError for an unusable folder.
+
+    The kernel lets go of the lock when the process ends, however it ends; the file stays.
+    """
+    path = folder / "lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError(f"state folder {folder} cannot be used: {error.strerror}; check its permissions") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.read(handle, 32).strip()
+            raise StateBusy(folder, int(text) if text.isdigit() else None) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, b"%d\n" % os.getpid(), 0)
+        yield
+        os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)

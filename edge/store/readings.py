@@ -1,0 +1,356 @@
+"""The log of readings: the buffer between the devices and everything that leaves the box.
+
+What comes in: rows (batches), appended without waiting. What goes out: rows after a cursor, to each uplink, and
+readings over time, to the console. Rows are committed in groups; the newest are also kept in memory, so that an
+uplink that has caught up never touches the disk, and is woken with the row itself. A cursor is written in the
+same transaction as the rows that it has passed. A disk that is full or read-only costs nothing but the past:
+rows wait in memory, up to a bound, and writing is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import chain
+from pathlib import Path
+from time import perf_counter
+from typing import TypeVar
+
+from drivers.point import Value
+from edge.store.database import StoreError, StoreFault, damaged
+from edge.store.disk import Disk
+from edge.store.packing import GOOD, clean
+from edge.store.readings_file import ReadingsFile, Row, Standing
+from edge.store.span import Reading, thin
+from edge.store.tail import Tail
+
+__all__ = ["ReadingsStore", "Row", "StoreError", "StoreFault", "open_readings"]
+
+RESERVE = 65_536
+"""Numbers promised ahead at a time; costs one full sync for each half of them."""
+LAST_NS = 2**63 - 1
+"""The year 2262: a device's stamp beyond it is no stamp."""
+WAITING_VALUES = 1_000_000
+"""Values that wait in memory for a disk that takes none (a row counts 8 more); about 50 MB."""
+LONGEST_PAUSE_S = 30.0
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class ReadingsStore:
+    """The open log."""
+
+    def __init__(self, path: Path, commit_s: float) -> None:
+        self.path = path
+        self._disk = Disk(path)
+        self._tail = Tail(WAITING_VALUES)
+        self._turn = asyncio.Lock()
+        self._before: Standing | None = None  # where the file stood at the start; None until it was opened
+        self._first = 1  # number of this run's first row
+        self._last = 0
+        self._reserved = 0
+        self._floor = 0  # rows up to here went away with a damaged file
+        self._positions: dict[str, int] = {}
+        self._durable: dict[str, int] = {}
+        self._waiters: list[asyncio.Future[None]] = []
+        self._failing: str | None = None
+        self._damage: str | None = None
+        self._fault: BaseException | None = None
+        self._commit_s = self._pause_s = commit_s
+        self._commit_took_s = 0.0
+        self._counts = dict.fromkeys(("rows", "values", "commits", "failed_commits"), 0)
+
+    # What goes in
+
+    def append(
+        self,
+        equipment: str,
+        points: Sequence[str],
+        values: Sequence[Value],
+        qualities: Sequence[str] | None,
+        time_ns: int,
+        source_time_ns: int | None = None,
+    ) -> int:
+        """Take one batch, at once; returns its number. See `packing.clean` for what becomes of odd values.
+
+        Numbers given before the file could be opened for the first time are provisional. Raises StoreFault
+        where the store itself has failed.
+        """
+        if self._fault is not None:
+            raise StoreFault(f"{self.path} is no longer written: {self._fault}") from self._fault
+        if len(points) != len(values) or len(values) != len(qualities or values):
+            raise ValueError(
+                f"{equipment}: {len(points)} points, {len(values)} values, {len(qualities or ())} qualities"
+            )
+        if not values:
+            return self._last
+        kept, marks = clean(values, qualities)
+        if source_time_ns is not None and abs(source_time_ns) > LAST_NS:
+            source_time_ns = None
+        self._last = max(self._first, self._last + 1)
+        self._tail.append(Row(self._last, time_ns, equipment, tuple(points), kept, marks, source_time_ns))
+        self._counts["rows"] += 1
+        self._counts["values"] += len(kept)
+        self._wake()
+        return self._last
+
+    async def flush(self) -> None:
+        """Commit everything now. Where the disk takes nothing it returns all the same: see `trouble`."""
+        await asyncio.shield(asyncio.ensure_future(self._commit()))
+
+    # What goes out
+
+    async def read_after(self, seq: int, limit: int) -> list[Row]:
+        """Up to `limit` rows with numbers above `seq`, in order, those not yet committed included.
+
+        Empty where there is none, or where the file could not yet be opened. Raises StoreError where the
+        file cannot be read.
+        """
+        oldest = self._tail.oldest
+        newer = self._tail.after(seq, self._readable(), limit)
+        if oldest is not None and seq >= oldest - 1:
+            return newer
+        nothing: list[Row] = []
+        older = await self._read(lambda file: file.read_after(seq, oldest, limit), nothing)
+        return (older + newer)[:limit]
+
+    async def wait_after(self, seq: int) -> None:
+        """Return as soon as `read_after(seq)` has something to give."""
+        while self._readable() <= seq:
+            woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(woken)
+            await woken
+
+    def cursor(self, name: str) -> int:
+        """The number up to which `name` has everything; 0 for a new one: from the start. Ask each time."""
+        return max(self._positions.get(name, 0), self._floor)
+
+    def advance(self, name: str, seq: int) -> None:
+        """Note that `name` has everything up to `seq`; durable with the commit that holds row `seq`."""
+        self._positions[name] = max(self._positions.get(name, 0), min(seq, self._last))
+
+    def drop_cursor(self, name: str) -> None:
+        """Forget an uplink that is no longer in the site file."""
+        self._positions.pop(name, None)
+
+    def cursors(self) -> dict[str, int]:
+        """All cursors that there are, by name."""
+        return dict(self._positions)
+
+    def behind(self, seq: int) -> int:
+        """How many rows lie after `seq`."""
+        count = max(0, self._last - max(seq, self._first - 1))
+        if self._before is not None:
+            count += max(0, self._before.last_seq - max(seq, self._before.first_seq - 1, self._floor))
+        return count
+
+    async def query(
+        self, point_id: str, from_ns: int, to_ns: int, every_ns: int | None = None, limit: int = 10_000
+    ) -> list[Reading]:
+        """(time, value, quality) of one point with from_ns <= time < to_ns, oldest first, at most `limit`.
+
+        With `every_ns` one for each step: the mean of its good numbers, else its last. Raises StoreError.
+        """
+        equipment, _, point = point_id.rpartition(".")
+        from_ns, to_ns = max(from_ns, -LAST_NS), min(to_ns, LAST_NS)
+        step, most, until = (None if every_ns is None else max(every_ns, 1)), max(limit, 1), self._tail.committed
+        fresh = [
+            _reading(row, point)
+            for row in self._tail.uncommitted()
+            if row.equipment == equipment and from_ns <= row.time_ns < to_ns and point in row.points
+        ]
+
+        def search(file: ReadingsFile) -> list[Reading]:
+            return thin(chain(file.readings(equipment, point, from_ns, to_ns, until), fresh), step, most)
+
+        return await self._read(search, thin(fresh, step, most))
+
+    @property
+    def trouble(self) -> str | None:
+        """What staff should know about the log; None where all is well."""
+        return self._failing or self._damage
+
+    def stats(self) -> dict[str, float]:
+        """Counts since the start, and where the log stands."""
+        return {
+            **self._counts,
+            "lost_rows": self._tail.lost,
+            "waiting_rows": self._tail.waiting(),
+            "last_seq": self._last,
+            "committed_seq": self._tail.committed,
+            "commit_took_s": self._commit_took_s,
+        }
+
+    def _readable(self) -> int:
+        """The newest row that may be given to an uplink: its number will never be given out again."""
+        return min(self._last, self._reserved)
+
+    def _wake(self) -> None:
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for woken in waiters:
+                if not woken.done():
+                    woken.set_result(None)
+
+    # Committing
+
+    async def _commit(self) -> None:
+        async with self._turn:
+            try:
+                if not self._disk.open:
+                    await self._begin()
+                await self._write()
+            except OSError as error:
+                self._failed(f"cannot be opened ({error.strerror})")
+            except sqlite3.OperationalError as error:
+                self._failed(f"cannot be {'written' if self._disk.open else 'opened'} ({error})")
+            except sqlite3.DatabaseError as error:
+                if not damaged(error):
+                    raise
+                await self._replace(error)
+            else:
+                self._recovered()
+
+    async def _begin(self) -> None:
+        """Open the file and take up where it stands."""
+        standing, reserved = await self._disk.begin(self._last + RESERVE)
+        self._durable = dict(standing.cursors)
+        if self._before is None:  # rows that came before this had provisional numbers, from 1
+            self._before = standing
+            self._positions = dict(standing.cursors)
+            self._first = standing.reserved + 1
+            self._last = self._tail.shift(standing.reserved) or standing.last_seq
+            self._tail.committed = standing.last_seq
+        self._reserved = reserved
+        self._wake()
+
+    async def _write(self) -> None:
+        if self._reserved - self._last < RESERVE // 2:
+            ahead = self._last + RESERVE
+            await self._disk.reserve(ahead)
+            self._reserved = ahead
+            self._wake()
+        rows = self._tail.uncommitted()
+        upto = rows[-1].seq if rows else self._tail.committed
+        cursors = self._moved(upto)
+        if not rows and not cursors:
+            return
+        began = perf_counter()
+        await self._disk.commit(rows, cursors)
+        self._commit_took_s = perf_counter() - began
+        self._counts["commits"] += 1
+        self._tail.commit(upto)
+        for name, seq in cursors.items():
+            if seq is None:
+                self._durable.pop(name, None)
+            else:
+                self._durable[name] = seq
+
+    def _moved(self, upto: int) -> dict[str, int | None]:
+        """Cursors that differ from what the file has, none of them beyond row `upto`."""
+        wanted = {name: min(seq, upto) for name, seq in self._positions.items()}
+        moved: dict[str, int | None] = {n: seq for n, seq in wanted.items() if self._durable.get(n) != seq}
+        return moved | dict.fromkeys(self._durable.keys() - wanted.keys())
+
+    # When the disk does not do as it should
+
+    def _failed(self, what: str) -> None:
+        self._counts["failed_commits"] += 1
+        first = self._failing is None
+        self._failing = (
+            f"{self.path} {what}: free space on, or check, the disk under {self.path.parent}; "
+            f"{self._tail.waiting()} batches wait in memory, {self._tail.lost} are lost"
+        )
+        self._pause_s = min(self._pause_s * 2, max(LONGEST_PAUSE_S, self._commit_s))
+        if first:
+            log.error("%s", self._failing)
+
+    def _recovered(self) -> None:
+        if self._failing is not None:
+            log.warning("%s is written again; %d batches were lost", self.path, self._tail.lost)
+        self._failing = None
+        self._pause_s = self._commit_s
+
+    async def _replace(self, error: sqlite3.Error) -> None:
+        """Set a damaged file aside and begin a new one with the rows that are in memory. Called under the lock."""
+        try:
+            aside = await self._disk.set_aside()
+            self._damage = f"{self.path.name} was damaged ({error}), set aside as {aside.name}; a new one was begun"
+            log.error("%s", self._damage)
+            self._floor = self._last if self._tail.oldest is None else self._tail.oldest - 1
+            self._tail.committed = min(self._tail.committed, self._floor)
+            await self._begin()
+            await self._write()
+        except (OSError, sqlite3.DatabaseError) as second:
+            self._failed(f"was damaged and cannot be begun anew ({second})")
+        else:
+            self._recovered()
+
+    async def _read(self, work: Callable[[ReadingsFile], T], nothing: T) -> T:
+        number = self._disk.opened
+        try:
+            return await self._disk.read(work, nothing)
+        except sqlite3.OperationalError as error:
+            raise StoreError(
+                f"{self.path} cannot be read ({error}); check the disk under {self.path.parent}"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            if not damaged(error):
+                raise
+            async with self._turn:
+                if self._disk.opened == number:  # nobody else has met the damage first
+                    await self._replace(error)
+            return nothing
+
+    # Life
+
+    async def _keep_committing(self) -> None:
+        while True:
+            await asyncio.sleep(self._pause_s)
+            await self.flush()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self._fault = task.exception()
+            log.critical("%s is no longer written", self.path, exc_info=self._fault)
+
+    async def _close(self) -> None:
+        await self._commit()
+        left = self._tail.waiting()
+        if left:
+            log.error("%s: %d batches could not be written before the end and are lost", self.path, left)
+        elif self._disk.open:
+            with suppress(sqlite3.Error):  # then the next start merely leaves a gap in the numbers
+                await self._disk.reserve(max(self._last, self._first - 1))
+
+
+@asynccontextmanager
+async def open_readings(path: Path, commit_s: float = 1.0) -> AsyncIterator[ReadingsStore]:
+    """The log for as long as the block lasts; at its end everything is committed.
+
+    A file that the disk does not let us open is tried again for as long as it takes, a damaged one is set
+    aside: `trouble` tells. Raises StoreError for a file of a newer program.
+    """
+    store = ReadingsStore(path, commit_s)
+    try:
+        await store._commit()
+        ticker = asyncio.create_task(store._keep_committing(), name=f"store[{path.name}]")
+        ticker.add_done_callback(store._ended)
+        try:
+            yield store
+        finally:
+            ticker.cancel()
+            await asyncio.wait([ticker])
+            await store._close()
+    finally:
+        await store._disk.end()
+
+
+def _reading(row: Row, point: str) -> Reading:
+    place = row.points.index(point)
+    return row.time_ns, row.values[place], row.qualities[place] if row.qualities else GOOD

@@ -1,0 +1,76 @@
+"""The newest rows of the log, in memory: what is not committed yet, and some of what is. Pure.
+
+Rows lie in order and without gaps in their numbers, so that a row's place follows from its number. What is not
+committed counts against a bound; where it is reached the oldest rows go.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+
+from edge.store.readings_file import Row
+
+KEPT_ROWS = 2_000
+"""Committed rows that stay, for uplinks that have nearly caught up."""
+ROW_COST = 8
+"""What a row costs besides its values, in values."""
+
+
+class Tail:
+    """The rows, and which of them are committed."""
+
+    def __init__(self, waiting_values: int) -> None:
+        self.committed = 0
+        """Number of the newest row that is on the disk."""
+        self.lost = 0
+        """Rows that had to go before they were committed."""
+        self._rows: deque[Row] = deque()
+        self._bound = waiting_values
+        self._waiting = 0
+
+    @property
+    def oldest(self) -> int | None:
+        """Number of the oldest row; None where there is no row."""
+        return self._rows[0].seq if self._rows else None
+
+    def append(self, row: Row) -> None:
+        """Take the next row; makes room where too much waits."""
+        self._rows.append(row)
+        self._waiting += len(row.values) + ROW_COST
+        while self._waiting > self._bound and len(self._rows) > 1:
+            gone = self._rows.popleft()
+            if gone.seq > self.committed:
+                self._waiting -= len(gone.values) + ROW_COST
+                self.lost += 1
+
+    def after(self, seq: int, upto: int, limit: int) -> list[Row]:
+        """At most `limit` rows with numbers above `seq` and up to `upto`."""
+        if not self._rows:
+            return []
+        first = self._rows[0].seq
+        start = max(0, seq + 1 - first)
+        return list(islice(self._rows, start, max(start, min(start + limit, upto + 1 - first))))
+
+    def uncommitted(self) -> list[Row]:
+        """The rows that are not on the disk."""
+        return list(islice(self._rows, self._done(), None))
+
+    def waiting(self) -> int:
+        """How many rows are not on the disk."""
+        return len(self._rows) - self._done()
+
+    def commit(self, seq: int) -> None:
+        """Rows up to `seq` are on the disk now; those that no uplink is likely to ask for go."""
+        self.committed = seq
+        self._waiting = sum(len(row.values) + ROW_COST for row in self.uncommitted())
+        while len(self._rows) > KEPT_ROWS and self._rows[0].seq <= seq:
+            self._rows.popleft()
+
+    def shift(self, by: int) -> int | None:
+        """Add `by` to every number; returns the newest."""
+        self._rows = deque(row._replace(seq=row.seq + by) for row in self._rows)
+        return self._rows[-1].seq if self._rows else None
+
+    def _done(self) -> int:
+        return max(0, self.committed - self._rows[0].seq + 1) if self._rows else 0

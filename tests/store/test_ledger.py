@@ -1,0 +1,125 @@
+"""What happened is on the disk before anyone is told, together with the state that it left."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.store.ledger import Entry, StoreError, open_ledger
+
+RAISED = Entry("alarm", "pump-1.dry", 100, {"event": "raised", "name": {"zh": "缺水", "en": "Dry"}})
+CLEARED = Entry("alarm", "pump-1.dry", 200, {"event": "cleared"})
+OPENED = Entry("order", "WO-000001", 300, {"event": "opened"})
+
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from edge.store.ledger import Entry, open_ledger
+
+async def main():
+    async with open_ledger(Path(sys.argv[1])) as ledger:
+        for n in range(20):
+            await ledger.commit([Entry("push", str(n), n, {"n": n})], {("push", str(n)): {"n": n}})
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "ledger.db"
+
+
+async def test_entries_and_state_are_there_after_a_restart(path: Path) -> None:
+    async with open_ledger(path) as ledger:
+        assert await ledger.commit([RAISED, CLEARED], {("alarm", "pump-1.dry"): {"state": "cleared"}}) == [1, 2]
+    async with open_ledger(path) as ledger:
+        assert await ledger.commit([OPENED]) == [3]
+        assert await ledger.load("alarm") == {"pump-1.dry": {"state": "cleared"}}
+        assert await ledger.journal() == [(1, RAISED), (2, CLEARED), (3, OPENED)]
+        assert ledger.trouble is None
+
+
+async def test_the_journal_is_asked_by_kind_subject_place_and_from_the_end(path: Path) -> None:
+    async with open_ledger(path) as ledger:
+        await ledger.commit([RAISED, OPENED, CLEARED])
+        assert await ledger.journal(kind="order") == [(2, OPENED)]
+        assert await ledger.journal(subject="pump-1.dry", after=1) == [(3, CLEARED)]
+        assert await ledger.journal(limit=1, newest_first=True) == [(3, CLEARED)]
+        assert await ledger.journal(after=10**30, limit=10**30) == []
+
+
+async def test_state_is_replaced_and_deleted(path: Path) -> None:
+    async with open_ledger(path) as ledger:
+        await ledger.commit([], {("alarm", "a"): {"n": 1}, ("alarm", "b"): {"n": 1}})
+        await ledger.commit([], {("alarm", "a"): None, ("alarm", "b"): {"n": 2}})
+        assert await ledger.load("alarm") == {"b": {"n": 2}}
+
+
+async def test_of_a_commit_that_fails_nothing_is_written(path: Path) -> None:
+    async with open_ledger(path) as ledger:
+        with pytest.raises(TypeError):
+            await ledger.commit([RAISED], {("alarm", "a"): {"n": object()}})
+        with sqlite3.connect(path) as shell:
+            shell.execute("CREATE TRIGGER full BEFORE INSERT ON state BEGIN SELECT raise(ABORT, 'x'); END")
+        shell.close()
+        with pytest.raises(sqlite3.IntegrityError):
+            await ledger.commit([RAISED], {("alarm", "a"): {"n": 1}})
+        assert await ledger.journal() == []
+
+
+async def test_a_full_disk_is_told_with_the_file(path: Path) -> None:
+    async with open_ledger(path) as ledger:
+        await ledger._thread.run(lambda: ledger._open().execute("PRAGMA max_page_count=1"))
+        with pytest.raises(
+            StoreError, match=r"ledger.db cannot be written: database or disk is full; check the disk"
+        ):
+            await ledger.commit([Entry("push", "p", 1, {"text": "x" * 100_000})])
+        await ledger._thread.run(lambda: ledger._open().execute("PRAGMA max_page_count=100000"))
+        assert await ledger.commit([RAISED]) == [1]
+
+
+async def test_a_text_with_half_a_character_is_kept_without_it(path: Path) -> None:
+    async with open_ledger(path) as ledger:
+        await ledger.commit([Entry("command", "x", 1, {"who": "a\ud800b", "n": 2**80})])
+        assert (await ledger.journal())[0][1].body == {"who": "a?b", "n": 2**80}
+
+
+async def test_a_file_that_is_no_database_is_set_aside_and_a_new_one_begun(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"not a database at all" * 100)
+    async with open_ledger(path) as ledger:
+        assert ledger.trouble is not None
+        assert "was damaged (file is not a database), set aside as ledger.db.damaged-" in ledger.trouble
+        assert await ledger.commit([RAISED]) == [1]
+    assert len(list(path.parent.glob("ledger.db.damaged-*"))) == 1
+
+
+async def test_a_ledger_of_a_newer_program_is_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    shell = sqlite3.connect(path)
+    shell.execute("PRAGMA user_version=7")
+    shell.close()
+    with pytest.raises(StoreError, match="has schema 7, this program knows up to 1"):
+        async with open_ledger(path):
+            pass
+
+
+async def test_a_ledger_that_cannot_be_opened_is_named(path: Path) -> None:
+    path.mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"ledger\.db cannot be opened: unable to open database file"):
+        async with open_ledger(path):
+            pass
+
+
+async def test_kill_9_loses_no_entry_that_was_confirmed(path: Path) -> None:
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", KILLED, str(path)], check=False)
+    async with open_ledger(path) as ledger:
+        assert [entry.body["n"] for _, entry in await ledger.journal()] == list(range(20))
+        assert len(await ledger.load("push")) == 20
