@@ -83,7 +83,7 @@ class ModbusLink:
         self._turn = asyncio.Lock()
         self._rtu = not isinstance(settings, TcpSettings)
         self._gate: Gate = RtuGate(self._bad_frame, self._stray) if self._rtu else TcpGate(self._bad_frame)
-        self._silence_s = line_of(settings).silence_s if isinstance(settings, RtuSettings) else 0.0
+        self._line = line_of(settings)
         self._quiet_since_s = 0.0
         self._asking = False
         self._owing: dict[int, tuple[float, asyncio.Event]] = {}
@@ -169,7 +169,7 @@ class ModbusLink:
         """One planned request. Where the device sent the same bytes as last time, `values` is the same object."""
         ask = partial(self._reads[request.table], request.address, count=request.count, device_id=request.unit_id)
         async with self._turn:
-            answer = await self._exchange(request.device.id, request.unit_id, request.pause_s, ask)
+            answer = await self._exchange(request.device.id, request.unit_id, request.pause_s, request.wire_s, ask)
         time_ns, mono_s = self._clock.wall_ns(), self._clock.mono_s()
         data = cast(_Data, answer).data
         last = self._last.get(request)
@@ -210,13 +210,15 @@ class ModbusLink:
             ask = partial(client.write_register, address, raw[0], device_id=unit)
         else:
             ask = partial(client.write_registers, address, raw, device_id=unit)
-        await self._exchange(point.id, unit, self._pause(device), ask, refusing=True)
+        wire_s = self._line.exchange(2 * keys.width)
+        await self._exchange(point.id, unit, self._pause(device), wire_s, ask, refusing=True)
 
     async def _read_back(self, device: Device, keys: RegisterKeys, address: int) -> list[int]:
         """A point's registers, or its coil, as they stand on the device."""
         unit = cast(UnitKeys, device.address).unit_id
         ask = partial(self._reads[keys.register], address, count=keys.width, device_id=unit)
-        data = cast(_Data, await self._exchange(device.id, unit, self._pause(device), ask)).data
+        wire_s = self._line.exchange(2 * keys.width)
+        data = cast(_Data, await self._exchange(device.id, unit, self._pause(device), wire_s, ask)).data
         if keys.register == "coil":
             return [data[0] & 1]
         return [int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2)]
@@ -225,9 +227,20 @@ class ModbusLink:
         return max(self._settings.pause, cast(Limits, device.options).pause)
 
     async def _exchange(
-        self, who: str, unit: int, pause_s: float, ask: Callable[[], Awaitable[ModbusPDU]], *, refusing: bool = False
+        self,
+        who: str,
+        unit: int,
+        pause_s: float,
+        wire_s: float,
+        ask: Callable[[], Awaitable[ModbusPDU]],
+        *,
+        refusing: bool = False,
     ) -> ModbusPDU:
-        """One request and its answer; the caller holds the turn. Raises the four errors."""
+        """One request and its answer; the caller holds the turn. Raises the four errors.
+
+        The device's time to answer does not count what the characters take on a slow line (`wire_s`).
+        """
+        self._client.ctx.comm_params.timeout_connect = self._settings.timeout + wire_s
         await self._rest(unit, pause_s)
         if not self._client.connected:
             raise ConnectionDown(lost(self._name, self._settings))
@@ -250,7 +263,7 @@ class ModbusLink:
 
     async def _rest(self, unit: int, pause_s: float) -> None:
         """Leave the line quiet for as long as frames and devices need, and settle what the unit still owes."""
-        wait_s = self._quiet_since_s + max(pause_s, self._silence_s) - asyncio.get_running_loop().time()
+        wait_s = self._quiet_since_s + max(pause_s, self._line.silence_s) - asyncio.get_running_loop().time()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         if owing := self._owing.get(unit):

@@ -40,7 +40,7 @@ class TcpSettings(Settings):
     host: str = Field(min_length=1)
     port: int = Field(default=502, ge=1, le=65535)
     timeout: Annotated[Seconds, Field(gt=0)] = 1.0
-    """How long a device may take to answer, and the host to accept."""
+    """How long a device may take to answer, and the host to accept the connection."""
     pause: Seconds = 0.0
     """Left free between an answer and the next request."""
 
@@ -55,6 +55,7 @@ class RtuSettings(Settings):
     parity: Literal["N", "E", "O"] = "N"
     stopbits: Literal[1, 2] = 1
     timeout: Annotated[Seconds, Field(gt=0)] = 1.0
+    """How long a device may take to answer; the time of the characters on the line comes on top."""
     pause: Seconds = 0.0
 
 

@@ -480,6 +480,16 @@ async def test_the_loop_runs_on_while_a_serial_device_is_silent() -> None:
         assert rounds > 10
 
 
+async def test_a_slow_line_takes_its_time_without_passing_for_silence() -> None:
+    async with pty(baudrate=300, timeout=0.1) as stand:
+        stand.device.registers[10] = 5
+        stand.device.mischief += ["late"]
+        reading = asyncio.create_task(stand.link.read(stand.request(PRESSURE)))
+        await asyncio.sleep(0.3)  # 22 characters take 0.8 s at 300 baud
+        stand.send(stand.device.release())
+        assert (await reading).values == (5,)
+
+
 async def test_an_adapter_that_is_pulled_out_is_a_connection_down() -> None:
     master, slave = os.openpty()
     tty.setraw(slave)
