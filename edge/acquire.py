@@ -46,7 +46,7 @@ class Acquired:
 
     async def _read(self, link: Link) -> None:
         if isinstance(link, PolledLink):
-            self._poller = Poller(link, self.connection.requests, self._clock, self._engine.feed)
+            self._poller = Poller(link, self.connection.requests, self._clock, self._engine.feed, before=self._poller)
             await self._poller.run()
         elif isinstance(link, ListeningLink):
             async for batch in link.listen():
@@ -63,7 +63,7 @@ class Acquired:
 
     def _closed(self) -> None:
         was_up, self.up = self.up, False
-        self._link = self._poller = None
+        self._link = None
         if not was_up:
             return
         self._since_ns = self._clock.wall_ns()
@@ -78,16 +78,22 @@ class Acquired:
 
     async def write(self, equipment: Equipment, point: Point, value: Value) -> Value:
         """Write one value and read it back; ahead of all reads."""
-        if self._poller is not None:
-            return await self._poller.write(equipment.device, point, value)
-        if self._link is not None:
-            return await self._link.write(equipment.device, point, value)
-        raise ConnectionDown(f"{self.connection.name} is down: {self.reason}")
+        if self._link is None:
+            raise ConnectionDown(f"{self.connection.name} is down: {self.reason}")
+        way = self._poller or self._link
+        return await way.write(equipment.device, point, value)
+
+    @property
+    def taken(self) -> int:
+        """Messages that have been dealt with, whatever came of them."""
+        tally = self.tally
+        return tally.messages + tally.bad_frames + tally.unknown
 
     def status(self) -> dict[str, Any]:
         """Its row in `connections`."""
         tally = self.tally
-        row: dict[str, Any] = {
+        figures = self._poller.figures if self._poller else None
+        return {
             "name": self.connection.name,
             "type": self.connection.settings.type,
             "state": "up" if self.up else "down",
@@ -95,11 +101,12 @@ class Acquired:
             "since_ns": self._since_ns,
             "equipment": len(self.connection.devices),
             "messages": tally.messages,
-            "timeouts": tally.timeouts,
+            "timeouts": figures.timeouts if figures else tally.timeouts,
+            "overruns": figures.overruns if figures else 0,
+            "silent": figures.silent if figures else [],
             "bad_frames": tally.bad_frames,
             "exceptions": tally.exceptions,
             "unknown": tally.unknown,
             "load": self.connection.load if self.connection.requests else None,
-            "utilisation": None,
+            "utilisation": figures.utilisation(self._clock.mono_s()) if figures else None,
         }
-        return row

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from drivers.driver import Clock
 from edge.alarms.alarm import Transition
@@ -24,15 +24,7 @@ WAITING = 10_000
 
 log = logging.getLogger(__name__)
 
-State = dict[tuple[str, str], dict[str, object] | None]
-
-
-class Upkeep(Protocol):
-    """Where the present state of meters and plans comes from."""
-
-    def bodies(self) -> State:
-        """All that must survive a restart."""
-        ...
+State = dict[tuple[str, str], dict[str, Any] | None]
 
 
 class Clerk:
@@ -62,19 +54,19 @@ class Clerk:
         self._queue.append((happenings, None))
         self._wake.set()
 
-    async def write(self, happenings: Sequence[Happening]) -> None:
-        """Note happenings and wait until they are written: whoever asked for them is told only then."""
+    async def settled(self) -> None:
+        """Wait until all that has been noted is written and told: whoever asked for it gets the answer only then."""
         written = asyncio.get_running_loop().create_future()
-        self._queue.append((happenings, written))
+        self._queue.append(((), written))
         self._wake.set()
         await written
 
-    async def note(self, kind: str, subject: str, body: dict[str, object]) -> None:
+    async def note(self, kind: str, subject: str, body: dict[str, Any]) -> None:
         """Write an entry of another kind (a command, a push)."""
         self._entries.append(Entry(kind, subject, self._clock.wall_ns(), body))
         await self._commit()
 
-    async def keep(self, state: State) -> None:
+    async def keep(self, state: Mapping[tuple[str, str], dict[str, Any] | None]) -> None:
         """Write present states that nobody is told of (meters)."""
         self._state.update(state)
         await self._commit()

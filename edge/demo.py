@@ -21,6 +21,7 @@ from simulators.serve import Served, serve
 from simulators.world import World
 
 from drivers.document import merge
+from drivers.driver import Clock
 from edge.app import run, said, stop_on_signals
 from edge.clock import SystemClock
 from edge.console.server import Console
@@ -70,20 +71,35 @@ def sim_equipment(site: Site) -> list[SimEquipment]:
 def build_world(site: Site, scenario: Path, seed: int, speed: float) -> World:
     """The community's behaviour; raises Faulty where the scenario has mistakes."""
     equipment = sim_equipment(site)
-    story = load_scenario(scenario, equipment, list(site.connections))
+    story = load_scenario(scenario, equipment, site.connections, site.zone)
     return World(equipment, seed=seed, scenario=story, speed=speed)
 
 
 @asynccontextmanager
 async def simulated(
-    config: Path, overrides: Mapping[str, Any], scenario: Path, seed: int, speed: float
+    config: Path,
+    overrides: Mapping[str, Any],
+    scenario: Path,
+    *,
+    seed: int = 1,
+    speed: float = 1.0,
+    clock: Clock | None = None,
+    paced: bool = True,
 ) -> AsyncIterator[tuple[Site, Served]]:
-    """The devices of a site served on free ports, and the site with these ports laid over it."""
+    """The devices of a site served on free ports, and the site with these ports laid over it.
+
+    `clock` and `paced` are for tests, which own the time and do not wait for serial lines.
+    """
     places = merge(overrides, {"connections": _listeners(load_site(config, overrides))})
     site = load_site(config, places)
     world = build_world(site, scenario, seed, speed)
     async with serve(
-        sim_connections(site), sim_equipment(site), world, SystemClock(), prefer_site_address=False
+        sim_connections(site),
+        sim_equipment(site),
+        world,
+        clock or SystemClock(),
+        prefer_site_address=False,
+        paced=paced,
     ) as served:
         found: dict[str, Any] = {"connections": {name: dict(over) for name, over in served.overrides.items()}}
         if served.broker is not None:
@@ -115,7 +131,11 @@ async def demo(arguments: argparse.Namespace) -> int:
     try:
         with stop_on_signals(stop):
             async with simulated(
-                CONFIG / "site.yaml", overrides, arguments.scenario or EVENING, arguments.seed, arguments.speed
+                CONFIG / "site.yaml",
+                overrides,
+                arguments.scenario or EVENING,
+                seed=arguments.seed,
+                speed=arguments.speed,
             ) as (site, served):
                 end = asyncio.get_running_loop().call_later(arguments.for_s, stop.set) if arguments.for_s else None
 

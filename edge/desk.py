@@ -6,15 +6,14 @@ says who did it and is in the ledger before the asker has the answer.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal, Protocol
 
 from drivers.driver import Clock, DriverError, Refused
 from drivers.point import Point, Quality, Text, Value
-from edge.alarms.alarm import Alarm
-from edge.alarms.engine import AlarmRefused
+from edge.alarms.alarm import Alarm, AlarmRefused
+from edge.alarms.machine import ANNUNCIATED
 from edge.clerk import Clerk
 from edge.engine import Engine
 from edge.events import Event, Hub
@@ -24,7 +23,8 @@ from edge.store.readings import ReadingsStore
 from edge.texts import iso, label
 from edge.upkeep.orders import Order, OrderRefused
 
-log = logging.getLogger(__name__)
+SHELF_MINUTES = 60.0
+"""How long an alarm is shelved where nobody says."""
 
 
 class DeskRefused(Exception):
@@ -172,7 +172,7 @@ class Desk:
             "code": alarm.code,
             "priority": alarm.priority.value,
             "state": alarm.state.value,
-            "active": alarm.state.active,
+            "active": alarm.active,
             "name": asdict(alarm.name),
             "advice": _text(alarm.advice),
             "cause": _text(alarm.cause),
@@ -243,7 +243,7 @@ class Desk:
             "points": len(live),
             "points_good": live.count("good"),
             "alarms": len(self._engine.alarms.alarms()),
-            "orders_open": sum(order.open for order in self._engine.upkeep.orders()),
+            "orders_open": sum(order.pending for order in self._engine.upkeep.orders()),
             "store": store,
         }
 
@@ -291,36 +291,33 @@ class Desk:
         self, alarm_id: str, step: str, who: str, reason: str | None = None, minutes: float | None = None
     ) -> dict[str, Any]:
         """Acknowledge, shelve, unshelve or reset one alarm."""
-        alarms, wall_ns, mono_s = self._engine.alarms, self._clock.wall_ns(), self._clock.mono_s()
-        if all(alarm.id != alarm_id for alarm in alarms.alarms()):
-            raise DeskRefused("not_found", f"no alarm {alarm_id} is standing")
+        now = {"wall_ns": self._clock.wall_ns(), "mono_s": self._clock.mono_s()}
+        alarms = self._engine.alarms
         try:
             if step == "ack":
-                transitions = alarms.ack(alarm_id, who, wall_ns=wall_ns, mono_s=mono_s)
+                transitions = alarms.ack(alarm_id, who, **now, note=reason or "")
             elif step == "shelve":
-                transitions = alarms.shelve(
-                    alarm_id, who, reason or "", minutes or 60, wall_ns=wall_ns, mono_s=mono_s
-                )
+                transitions = alarms.shelve(alarm_id, who, reason or "", minutes or SHELF_MINUTES, **now)
             elif step == "unshelve":
-                transitions = alarms.unshelve(alarm_id, who, wall_ns=wall_ns, mono_s=mono_s)
+                transitions = alarms.unshelve(alarm_id, who, **now, note=reason or "")
             elif step == "reset":
-                transitions = alarms.reset(alarm_id, who, wall_ns=wall_ns, mono_s=mono_s)
+                transitions = alarms.reset(alarm_id, who, **now, note=reason or "")
             else:
                 raise DeskRefused("not_found", f"no step {step}; there are ack, shelve, unshelve, reset")
         except AlarmRefused as refused:
-            raise DeskRefused("conflict", str(refused)) from refused
-        await self._clerk.write(transitions)
-        return self.alarm_row(alarms.get(alarm_id))
+            raise DeskRefused(refused.kind, str(refused)) from refused
+        self._engine.acted(transitions)
+        await self._clerk.settled()
+        return self.alarm_row(transitions[-1].alarm)
 
     async def order_step(self, order_id: str, step: str, who: str, note: str | None = None) -> dict[str, Any]:
         """Accept, start, finish, verify or cancel one work order."""
         try:
             event = self._engine.upkeep.step(order_id, step, who, note or "", self._clock.wall_ns())
-        except KeyError:
-            raise DeskRefused("not_found", f"no work order {order_id}") from None
         except OrderRefused as refused:
-            raise DeskRefused("conflict", str(refused)) from refused
-        await self._clerk.write([event])
+            raise DeskRefused(refused.kind, str(refused)) from refused
+        self._clerk.take([event])
+        await self._clerk.settled()
         return self.order_row(event.order)
 
 

@@ -113,6 +113,10 @@ class Engine:
         if transitions:
             self._tell(transitions)
 
+    def acted(self, transitions: Sequence[Transition]) -> None:
+        """Somebody has acknowledged, shelved or reset an alarm."""
+        self._tell(transitions)
+
     def tick(self) -> None:
         """Delays that have passed, shelves that have ended, orders that fall due."""
         mono_s, wall_ns = self._clock.mono_s(), self._clock.wall_ns()

@@ -206,10 +206,17 @@ class _Loader:
         for meter in spec.meters:
             if meter not in profile.meters:
                 self.document.unknown_key(("equipment", name, "meters", meter), profile.meters)
+        own_place = (self.document, ("equipment", name, "upkeep", "last"))
         self.plans += compile_plans(
-            name, profile.upkeep, profile.document, ("upkeep",), profile.meters, profile.alarms,
+            name,
+            profile.upkeep,
+            profile.document,
+            ("upkeep",),
+            profile.meters,
+            profile.alarms,
             self._last_done(name, spec, profile),
-        )  # fmt: skip
+            own_place,
+        )
         return Equipment(
             id=name,
             equipment_class=profile.equipment_class,
@@ -246,7 +253,11 @@ class _Loader:
                 continue
             driver, settings = pair
             devices = tuple(each.device for each in equipment.values() if each.connection == name)
-            requests = tuple(driver.plan(settings, devices)) if driver.plan else ()
+            try:
+                requests = tuple(driver.plan(settings, devices)) if driver.plan else ()
+            except ValueError as error:
+                self.document.add(("connections", name), str(error))
+                continue
             connection = Connection(name, driver, settings, devices, requests)
             if connection.load > 1:
                 self.document.add(

@@ -166,6 +166,6 @@ def _by_class(house: House) -> dict[str, Counter[str]]:
         if alarm.equipment in classes:
             rows[classes[alarm.equipment]]["alarms"] += 1
     for order in house.engine.upkeep.orders():
-        if order.open and order.equipment in classes:
+        if order.pending and order.equipment in classes:
             rows[classes[order.equipment]]["orders"] += 1
     return rows
