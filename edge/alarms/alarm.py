@@ -110,6 +110,7 @@ class Alarm:
                 given[key] = None if text is None else Text(str(text["zh"]), str(text["en"]))
             given["priority"] = Priority(given["priority"])
             given["state"] = State(given["state"])
+            given["seq"], given["occurrence"] = int(given["seq"]), int(given["occurrence"])
             return cls(**given)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"is no stored alarm: {error!r}") from error

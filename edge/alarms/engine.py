@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -306,20 +306,20 @@ class AlarmEngine:
         each = self._watches.get(alarm_id)
         return each.snapshot() if each else None
 
-    def restore(self, bodies: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Take up stored alarms as they stood, before the first batch. Delays in progress begin anew.
+    def restore(self, bodies: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Take up stored alarms, by id, as they stood, before the first batch. Delays in progress begin anew.
 
         Returns what was left out: ids that no rule has any more, and bodies that cannot be read.
         """
         left_out = []
-        for body in bodies:
-            each = self._watches.get(str(body.get("id")))
+        for id_, body in bodies.items():
+            each = self._watches.get(id_)
             try:
                 alarm = Alarm.from_body(body)
             except ValueError:
                 each = None
             if each is None:
-                left_out.append(str(body.get("id")))
+                left_out.append(id_)
             else:
                 self._take_up(each, alarm)
         return left_out
@@ -327,8 +327,8 @@ class AlarmEngine:
     def _take_up(self, each: Watch, alarm: Alarm) -> None:
         rule = each.rule  # the words and the priority are the rule's of today
         alarm = replace(
-            alarm, equipment=rule.equipment, rule=rule.name, code=rule.code, priority=rule.priority, name=rule.title,
-            advice=rule.advice, cause=rule.cause, consequence=rule.consequence, respond_s=rule.respond_s,
+            alarm, id=rule.id, equipment=rule.equipment, rule=rule.name, code=rule.code, priority=rule.priority,
+            name=rule.title, advice=rule.advice, cause=rule.cause, consequence=rule.consequence, respond_s=rule.respond_s,
             shelvable=rule.shelvable,
         )  # fmt: skip
         each.alarm = alarm

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel
@@ -71,13 +71,13 @@ def compiled(
 class Scene:
     """One pump under watch; times are seconds since the start."""
 
-    def __init__(self, rules: str, bodies: Sequence[dict[str, object]] = ()) -> None:
+    def __init__(self, rules: str, bodies: Mapping[str, dict[str, object]] | None = None) -> None:
         self.points = pump()
         made, document = compiled(rules, self.points)
         assert not document.faults, document.faults
         self.rules = made
         self.engine = AlarmEngine(made)
-        self.engine.restore(bodies)
+        self.engine.restore(bodies or {})
         self.block = Block("pump-1", self.points)
         self.values: dict[str, Value] = {
             "pressure": 0.5, "temperature": 40.0, "running": True, "mode": 1, "fault_text": "",

@@ -26,8 +26,8 @@ second: {point: running, is: false}
     assert [(a.rule, a.seq) for a in scene.engine.alarms()] == [("first", 1), ("second", 2), ("third", 3)]
 
 
-def stored(scene: Scene) -> list[dict[str, object]]:
-    return [json.loads(json.dumps(alarm.to_body())) for alarm in scene.engine.alarms()]
+def stored(scene: Scene) -> dict[str, dict[str, object]]:
+    return {alarm.id: json.loads(json.dumps(alarm.to_body())) for alarm in scene.engine.alarms()}
 
 
 def test_alarms_survive_a_restart_without_being_raised_again() -> None:
@@ -89,7 +89,7 @@ def test_a_restart_keeps_the_count_of_occurrences_and_the_order() -> None:
     alarm = before.engine.alarm("pump-1.hot")
     assert alarm is not None
     assert alarm.state is State.NORMAL
-    after = Scene(HOT, [alarm.to_body()])
+    after = Scene(HOT, {alarm.id: alarm.to_body()})
     (raised,) = after.read(2, temperature=90.0)
 
     assert (raised.alarm.occurrence, raised.alarm.seq) == (2, 2)
@@ -100,7 +100,7 @@ def test_what_no_rule_has_any_more_is_left_out_and_named() -> None:
     before.read(0, temperature=90.0)
     after = Scene(SLOW)
 
-    assert after.engine.restore([*stored(before), {"id": "pump-1.low"}, {}]) == ["pump-1.hot", "pump-1.low", "None"]
+    assert after.engine.restore({**stored(before), "pump-1.low": {}}) == ["pump-1.hot", "pump-1.low"]
     assert after.engine.alarms() == []
 
 

@@ -1,6 +1,7 @@
 """What one reading costs the alarm engine, with 1,000 and with 100,000 rules.
 
-The work is the same, so the ratio stays near 1; what is above it is the processor's cache, which 100,000 rules do not fit.
+The work is the same, so the ratio stays near 1; what is above it is the processor's cache, which 100,000 rules
+do not fit.
 Run: `python -m tests.bench.bench_alarms`. Figures are of one run on one machine; only the ratio travels.
 """
 
