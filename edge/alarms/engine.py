@@ -328,8 +328,8 @@ class AlarmEngine:
         rule = each.rule  # the words and the priority are the rule's of today
         alarm = replace(
             alarm, id=rule.id, equipment=rule.equipment, rule=rule.name, code=rule.code, priority=rule.priority,
-            name=rule.title, advice=rule.advice, cause=rule.cause, consequence=rule.consequence, respond_s=rule.respond_s,
-            shelvable=rule.shelvable,
+            name=rule.title, advice=rule.advice, cause=rule.cause, consequence=rule.consequence,
+            respond_s=rule.respond_s, shelvable=rule.shelvable,
         )  # fmt: skip
         each.alarm = alarm
         each.active = alarm.active
