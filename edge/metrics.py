@@ -47,7 +47,7 @@ class Figures(Protocol):
         ...
 
     def health(self) -> Mapping[str, Any]:
-        """`ok`, `faults`, and numbers, which may lie in mappings inside."""
+        """`ok`, `reasons`, and numbers, which may lie in mappings inside."""
         ...
 
     def connections(self) -> Iterable[Mapping[str, Any]]:
@@ -85,7 +85,7 @@ class _DeskCollector(Collector):
         site = str(self._desk.site().get("id", ""))
         info = {"site": site, "version": __version__}
         yield InfoMetricFamily("courtyard", "What runs here", value=info)
-        well = not health.get("faults") and health.get("ok") is not False
+        well = not health.get("reasons") and health.get("ok") is not False
         yield GaugeMetricFamily("courtyard_healthy", "1 where /healthz answers 200", value=float(well))
         yield from _own(health)
         yield from _links("connection", self._desk.connections(), _CONNECTION)

@@ -97,7 +97,7 @@ class Desk(Protocol):
         ...
 
     def health(self) -> Row:
-        """Whether all is well: `ok`, `faults` where not, and figures of the daemon's own."""
+        """Whether all is well: `ok`, `reasons` where not, and figures of the daemon's own."""
         ...
 
 
@@ -290,7 +290,7 @@ class HealthView(View):
 
 def problems(health: Mapping[str, Any]) -> list[Any]:
     """What is wrong by the desk's account of its health; empty where all is well."""
-    reasons = list(health.get("faults") or ())
+    reasons = list(health.get("reasons") or ())
     if not reasons and health.get("ok") is False:
         reasons.append("the daemon says that it is not well, without a reason")
     return reasons

@@ -161,6 +161,12 @@ def order(number: int, equipment: str, name: str, state: str, zh: str, en: str, 
     }
 
 
+_HISTORY = [
+    {"event": "opened", "time_ns": 0, "who": "", "note": ""},
+    {"event": "started", "time_ns": 1_772_447_465 * 10**9, "who": "王师傅", "note": ""},
+]
+
+
 class FakeDesk:
     """Answers as the daemon's desk does, and remembers what was asked of it."""
 
@@ -180,7 +186,7 @@ class FakeDesk:
                 "检查轴承",
                 "Look at the bearing",
                 priority="high",
-                assignee="王师傅",
+                history=_HISTORY,
             ),
             order(3, "elevator-1", "1号楼客梯", "done", "电梯半月保养", "Half-month maintenance"),
             order(4, "light-3", "3号路照明", "verified", "更换灯具", "Change the lamp", priority="low"),
@@ -332,7 +338,7 @@ class FakeDesk:
 
     def health(self) -> Row:
         return {
-            "ok": not self.faults, "faults": self.faults, "uptime_s": 4_211.5, "readings": 812_331,
+            "ok": not self.faults, "reasons": self.faults, "uptime_s": 4_211.5, "readings": 812_331,
             "points": len(self._points), "store": {"bytes": 1_200_000.0, "commits_total": 4_000.0},
         }  # fmt: skip
 

@@ -44,11 +44,17 @@ function alarmCard(row) {
     "li", { class: `card alarm edge-${row.priority} ${row.active ? "is-active" : ""} ${ACKABLE.has(row.state) ? "is-open" : ""}` },
     el("div.marks", {}, marks),
     el("h3", {}, say(row.name), row.code ? el("small", {}, ` ${row.code}`) : null),
-    el("p.where", {}, [say(row.equipment_name), row.location].filter(Boolean).join(" · ")),
+    el("p.where", {}, [place(row), row.location].filter(Boolean).join(" · ")),
     say(row.advice) ? el("p.advice", {}, el("b", {}, `${t("todo")}: `), say(row.advice)) : null,
     el("p.facts", {}, row.raised ? [`${t("since")} ${clockTime(row.raised, zone)} (`, el("span", { "data-time": row.raised, "data-ago": "" }), ")"] : null, value ? ` · ${value}` : null),
     buttons.length ? el("div.row", {}, buttons) : null,
   );
+}
+
+// The gateway's own alarms are about a connection or an uplink, not about an equipment.
+function place(row) {
+  const [kind, name] = String(row.equipment).split(":");
+  return name ? `${t(kind)} ${name}` : say(row.equipment_name);
 }
 
 async function alarmStep(id, step) {
@@ -71,7 +77,7 @@ function orderCard(row) {
   const facts = [
     row.cause ? `${t("cause")}: ${say(row.cause)}` : "",
     row.due ? `${late ? `⚠ ${t("overdue")}` : t("due")}: ${clockTime(row.due, zone)}` : "",
-    row.assignee ? say(row.assignee) : "",
+    doer(row),
   ];
   return el(
     "li", { class: `card order edge-${row.priority}` },
@@ -82,6 +88,12 @@ function orderCard(row) {
     el("p.facts", {}, facts.filter(Boolean).join(" · ")),
     el("div.row", {}, buttons),
   );
+}
+
+// Who moved it last; empty where the plan did.
+function doer(row) {
+  const last = (row.history || []).at(-1);
+  return last && last.who ? `${t("by")} ${last.who}` : "";
 }
 
 async function orderStep(id, step) {

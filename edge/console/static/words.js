@@ -6,7 +6,7 @@ const zh = lang === "zh";
 const WORDS = {
   skip: ["跳到报警", "Skip to alarms"],
   alarms: ["报警", "Alarms"], orders: ["工单", "Work orders"], equipment: ["设备", "Equipment"],
-  connections: ["连接", "Connections"], uplinks: ["上行", "Uplinks"], docs: ["接口说明", "API"],
+  connections: ["连接", "Connections"], uplinks: ["上行", "Uplinks"], connection: ["连接", "Connection"], uplink: ["上行", "Uplink"], docs: ["接口说明", "API"],
   yes: ["确定", "OK"], no: ["取消", "Cancel"],
   live: ["实时", "Live"], polling: ["轮询", "Polling"], lost: ["已断开", "Disconnected"],
   well: ["网关工作正常", "The gateway is working"], unwell: ["网关有故障", "The gateway is not well"],
@@ -15,7 +15,7 @@ const WORDS = {
   noAlarms: ["当前没有报警", "No alarms"], noOrders: ["没有待办工单", "No open work orders"], none: ["无", "None"],
   quiet: ["已搁置或抑制的报警", "Shelved and suppressed alarms"],
   todo: ["处理", "What to do"], value: ["触发值", "Value when raised"], since: ["发生于", "Raised"], ago: ["前", "ago"],
-  by: ["确认人", "by"], until: ["至", "until"],
+  by: ["操作人", "by"], until: ["至", "until"],
   ack: ["确认", "Acknowledge"], reset: ["复位", "Reset"], unshelve: ["取消搁置", "Unshelve"],
   accept: ["接单", "Accept"], start: ["开工", "Start"], done: ["完工", "Done"], verify: ["验收", "Verify"], cancel: ["撤销", "Cancel order"],
   due: ["期限", "Due"], overdue: ["已逾期", "Overdue"], opened: ["开单", "Opened"], cause: ["原因", "Why"],

@@ -1,0 +1,128 @@
+"""`courtyard status`: equipment, connections, uplinks and alarms at a glance."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from drivers.point import Language
+from edge.cli.client import connect
+from edge.cli.command import OK, Subparsers, as_json, clean, command, language, options, print_json, print_table, say
+from edge.cli.words import local, word, words
+
+Row = Mapping[str, Any]
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("status", help="equipment, connections, uplinks, alarms at a glance")
+    options(parser)
+    parser.set_defaults(act=_status)
+
+
+@command
+def _status(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as daemon:
+        found = {"site": daemon.get("/api/v1/site"), "health": daemon.health()}
+        for each in ("equipment", "alarms", "orders", "connections", "uplinks"):
+            found[each] = daemon.get(f"/api/v1/{each}")
+    if as_json(arguments):
+        print_json(found)
+        return OK
+    _show(found, language(arguments))
+    return OK
+
+
+def _show(found: Mapping[str, Any], lang: Language) -> None:
+    site, health = found["site"], found["health"]
+    well = health["status"] == "ok"
+    reasons = "; ".join(say(each, lang) for each in health.get("reasons", ()))
+    verdict = word("well", lang) if well else f"{word('unwell', lang)}: {reasons}".removesuffix(": ")
+    print(f"{clean(site['name'])} ({clean(site['id'])}): {verdict}")
+    print()
+    print_alarms(found["alarms"], lang)
+    print()
+    print_orders([row for row in found["orders"] if row["state"] not in ("verified", "cancelled")], lang)
+    print()
+    print_table("", words("class count alarms untrusted", lang), _classes(found["equipment"]))
+    print()
+    print_table(
+        "",
+        words("connection type state use timeouts bad why", lang),
+        (_connection(row, lang) for row in found["connections"]),
+    )
+    if found["uplinks"]:
+        print()
+        print_table(
+            "",
+            words("uplink type state lag backlog rejected why", lang),
+            (_uplink(row, lang) for row in found["uplinks"]),
+        )
+
+
+def _classes(rows: Sequence[Row]) -> list[Sequence[object]]:
+    classes = dict.fromkeys(row["class"] for row in rows)
+    return [
+        (
+            kind,
+            sum(row["class"] == kind for row in rows),
+            sum(row["class"] == kind and bool(row.get("alarm")) for row in rows),
+            sum(row["class"] == kind and row.get("quality", "good") != "good" for row in rows),
+        )
+        for kind in classes
+    ]
+
+
+def _connection(row: Row, lang: Language) -> Sequence[object]:
+    use = row.get("utilisation") if row.get("utilisation") is not None else row.get("load")
+    shown = "" if use is None else f"{use:.0%}"
+    state = word(row["state"], lang)
+    return (
+        row["name"],
+        row["type"],
+        state,
+        shown,
+        row.get("timeouts"),
+        row.get("bad_frames"),
+        say(row.get("reason"), lang),
+    )
+
+
+def _uplink(row: Row, lang: Language) -> Sequence[object]:
+    lag = row.get("lag_s")
+    return (
+        row["name"], row["type"], word(row["state"], lang), "" if lag is None else f"{lag:.0f}",
+        row.get("backlog"), row.get("rejected"), say(row.get("reason"), lang),
+    )  # fmt: skip
+
+
+def print_alarms(rows: Sequence[Row], lang: Language) -> None:
+    """Alarms as a table, or that there are none."""
+    if not rows:
+        print(word("no_alarms", lang))
+        return
+    lines = (
+        (
+            row["id"], word(row["priority"], lang), word(row["state"], lang), say(row["name"], lang),
+            say(row.get("equipment_name"), lang), say(row.get("location"), lang), local(row.get("raised")),
+            say(row.get("advice"), lang),
+        )
+        for row in rows
+    )  # fmt: skip
+    print_table("", words("alarm priority state name equipment place raised todo", lang), lines)
+
+
+def print_orders(rows: Sequence[Row], lang: Language) -> None:
+    """Work orders as a table, or that there are none."""
+    if not rows:
+        print(word("no_orders", lang))
+        return
+    lines = (
+        (
+            row["id"], word(row["priority"], lang), word(row["state"], lang), say(row.get("title"), lang),
+            say(row.get("equipment_name"), lang), say(row.get("location"), lang), local(row.get("due")),
+        )
+        for row in rows
+    )  # fmt: skip
+    print_table("", words("order priority state task equipment place due", lang), lines)

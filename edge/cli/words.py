@@ -1,0 +1,88 @@
+"""What the commands print in words, in both languages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from drivers.point import Language
+from edge.cli.command import say
+
+_WORDS: dict[str, tuple[str, str]] = {
+    # heads
+    "alarm": ("报警", "alarm"), "priority": ("级别", "priority"), "state": ("状态", "state"),
+    "name": ("名称", "name"), "equipment": ("设备", "equipment"), "place": ("位置", "place"),
+    "raised": ("发生", "raised"), "by": ("操作人", "by"), "todo": ("处理", "what to do"),
+    "point": ("点", "point"), "value": ("值", "value"), "quality": ("质量", "quality"),
+    "time": ("时间", "time"), "order": ("工单", "order"), "task": ("任务", "task"), "due": ("期限", "due"),
+    "connection": ("连接", "connection"), "uplink": ("上行", "uplink"), "type": ("类型", "type"),
+    "why": ("原因", "why"), "use": ("占用", "use"), "timeouts": ("超时", "time-outs"),
+    "bad": ("坏帧", "bad frames"), "lag": ("滞后 s", "behind s"), "backlog": ("待发", "waiting"),
+    "rejected": ("被拒", "rejected"), "class": ("类别", "class"), "count": ("台数", "count"),
+    "alarms": ("报警", "alarms"), "untrusted": ("不可信", "not trusted"), "seq": ("序号", "no"),
+    "kind": ("种类", "kind"), "subject": ("对象", "subject"), "event": ("事件", "event"),
+    "profile": ("配置", "profile"), "protocol": ("协议", "protocol"), "points": ("点数", "points"),
+    "source": ("来源", "source"), "unit": ("单位", "unit"), "address": ("地址", "address"),
+    "connections": ("连接", "connections"), "uplinks": ("上行", "uplinks"), "orders": ("工单", "work orders"),
+    # sentences
+    "well": ("网关工作正常", "the gateway is working"), "unwell": ("网关有故障", "the gateway is not well"),
+    "no_alarms": ("当前没有报警", "no alarms"), "no_orders": ("没有待办工单", "no open work orders"),
+    "synthetic": ("合成配置，非厂家寄存器表", "synthetic profile, no vendor's register map"),
+    # states
+    "unacknowledged": ("未确认", "unacknowledged"), "acknowledged": ("已确认", "acknowledged"),
+    "returned": ("已恢复，未确认", "returned"), "latched_unacknowledged": ("锁存，未确认", "latched"),
+    "latched_acknowledged": ("待复位", "waits for reset"), "shelved": ("已搁置", "shelved"),
+    "suppressed": ("已抑制", "suppressed"), "out_of_service": ("停用", "out of service"),
+    "normal": ("正常", "normal"), "open": ("待接单", "open"), "accepted": ("已接单", "accepted"),
+    "started": ("进行中", "started"), "done": ("待验收", "done"), "verified": ("已验收", "verified"),
+    "cancelled": ("已撤销", "cancelled"), "up": ("正常", "up"), "down": ("断开", "down"),
+    "critical": ("紧急", "critical"), "high": ("高", "high"), "medium": ("中", "medium"),
+    "low": ("低", "low"), "good": ("好", "good"), "uncertain": ("存疑", "uncertain"),
+}  # fmt: skip
+_REASONS = {
+    "comm": ("通信中断", "no answer"), "range": ("超出量程", "out of range"), "stale": ("数据过期", "stale"),
+    "sensor": ("传感器故障", "sensor fault"), "clock": ("时间不准", "clock not set"),
+}  # fmt: skip
+
+
+def word(key: str, language: Language) -> str:
+    """One word; what is not known is itself."""
+    pair = _WORDS.get(key)
+    return pair[0 if language == "zh" else 1] if pair else key
+
+
+def words(keys: str, language: Language) -> list[str]:
+    """Several, as the head of a table."""
+    return [word(key, language) for key in keys.split()]
+
+
+def quality(row: Mapping[str, Any], language: Language) -> str:
+    """How far a reading may be trusted, with the reason where it may not."""
+    level, reason = str(row.get("quality", "")), row.get("reason")
+    if level == "good":
+        return word("good", language)
+    known = _REASONS.get(str(reason))
+    shown = known[0 if language == "zh" else 1] if known else str(reason or "")
+    return f"! {word(level, language) if level != 'bad' else ('坏' if language == 'zh' else 'bad')} {shown}".strip()
+
+
+def value(row: Mapping[str, Any], language: Language) -> str:
+    """A reading as people read it: the name of its value where it has one, else the number with its unit."""
+    if row.get("value") is None:
+        return "-"
+    if row.get("label"):
+        return say(row["label"], language)
+    given = row["value"]
+    text = f"{given:.6g}" if isinstance(given, float) else str(given)
+    return f"{text} {row.get('unit') or ''}".strip()
+
+
+def local(iso: object) -> str:
+    """A time of the daemon in this box's zone, to the second; empty where there is none."""
+    if not isinstance(iso, str):
+        return ""
+    try:
+        return datetime.fromisoformat(iso).astimezone().strftime("%m-%d %H:%M:%S")
+    except ValueError:
+        return iso
