@@ -247,11 +247,23 @@ class DialingPanel:
             while True:
                 await self._deliver_all(reader, writer, framer)
                 self._due.clear()
-                await self._due.wait()
+                await self._idle(reader)
         finally:
             writer.close()
             with suppress(OSError):
                 writer.transport.abort()
+
+    async def _idle(self, reader: asyncio.StreamReader) -> None:
+        """Wait for something to tell. Raises EOFError where the receiver hangs up meanwhile."""
+        due, heard = asyncio.ensure_future(self._due.wait()), asyncio.ensure_future(reader.read(1024))
+        try:
+            await asyncio.wait({due, heard}, return_when=asyncio.FIRST_COMPLETED)
+            if heard.done() and not heard.result():
+                raise EOFError("the receiver has hung up")
+        finally:
+            due.cancel()
+            heard.cancel()
+            await asyncio.gather(due, heard, return_exceptions=True)  # a stream has one reader at a time
 
     async def _deliver_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, framer: Framer) -> None:
         while self._pending:
