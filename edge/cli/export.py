@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,8 +20,6 @@ from edge.cli.client import Client, connect, in_path
 from edge.cli.command import OK, USAGE, WRONG, Ended, Subparsers, command, options
 
 Row = dict[str, Any]
-_FRACTION = re.compile(r"\.(\d{1,9})")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def register(subparsers: Subparsers) -> None:
@@ -72,18 +69,10 @@ def _target(path: Path | None) -> Any:
 
 
 def pages(daemon: Client, point: str, start: str | None, end: str | None) -> Iterator[Row]:
-    """All readings of a span, request after request until one has none, each with `time_ns`."""
+    """All readings of a span, request after request until one has none."""
     while rows := daemon.get("/api/v1/readings", point=point, from_=start, to=end):
-        for row in rows:
-            yield {**row, "time_ns": time_ns(row["time"])}
-        start = str(time_ns(rows[-1]["time"]) + 1)
-
-
-def time_ns(iso: str) -> int:
-    """Unix time in ns of a time as the daemon writes it, to the last digit."""
-    fraction = _FRACTION.search(iso)
-    whole = datetime.fromisoformat(_FRACTION.sub("", iso))
-    return int((whole - _EPOCH).total_seconds()) * 10**9 + (int(fraction[1].ljust(9, "0")) if fraction else 0)
+        yield from rows
+        start = str(rows[-1]["time_ns"] + 1)
 
 
 Write = Callable[[Row], None]

@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from drivers.driver import Clock
-from drivers.point import Value
 from drivers.units import parse_seconds
 from edge import __version__
 from edge.clock import SystemClock
@@ -22,7 +21,7 @@ from edge.console import pages
 from edge.console.answers import DeskRoute, Json, failure, install
 from edge.console.guard import ConsoleSettings, Guard, authorised
 from edge.console.stream import Streams
-from edge.console.timespan import format_time, parse_time_ns
+from edge.console.timespan import parse_time_ns
 from edge.console.views import (
     AlarmAsked,
     AlarmStep,
@@ -124,7 +123,7 @@ async def readings(
     to: Annotated[str | None, Query(description="ISO 8601 or Unix time; now")] = None,
     every: Annotated[str | None, Query(description="Thin out to one reading in this time, e.g. `5m`")] = None,
 ) -> Response:
-    """What was recorded of a point, oldest first."""
+    """What was recorded of a point, oldest first; at most 10,000, then ask on behind the last."""
     zone = str(desk.site().get("timezone", "UTC"))
     try:
         to_ns = parse_time_ns(to, zone) if to else request.app.state.clock.wall_ns()
@@ -138,13 +137,7 @@ async def readings(
         return Json([])  # whoever asks page after page may end just here
     if every_ns is not None and every_ns < 1:
         return failure(422, "`every` must be longer than nothing", "write it like 10s, 5m, 1h")
-    rows = await desk.readings(point, from_ns, to_ns, every_ns)
-    return Json([_reading(time_ns, value, quality) for time_ns, value, quality in rows])
-
-
-def _reading(time_ns: int, value: Value, quality: str) -> dict[str, Any]:
-    level, _, reason = quality.partition("/")
-    return {"time": format_time(time_ns), "value": value, "quality": level, "reason": reason or None}
+    return Json(await desk.readings(point, from_ns, to_ns, every_ns))
 
 
 @v1.get("/alarms", response_model=list[AlarmView], tags=["alarms"])

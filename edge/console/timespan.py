@@ -41,12 +41,3 @@ def _unix_ns(text: str) -> int:
     whole, _, fraction = text.partition(".")
     scale = next((factor for limit, factor in _SCALES if int(whole) < limit), 1)
     return int(whole) * scale + round(float(f"0.{fraction or 0}") * scale)
-
-
-def format_time(time_ns: int) -> str:
-    """Unix time in ns as ISO 8601 in UTC, to the ns where it has them."""
-    whole_s, rest_ns = divmod(time_ns, 10**9)
-    moment = datetime.fromtimestamp(whole_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    if rest_ns % 10**6 == 0:
-        return f"{moment}.{rest_ns // 10**6:03d}Z"
-    return f"{moment}.{rest_ns:09d}Z"

@@ -58,10 +58,8 @@ class Desk(Protocol):
         """Give a command; returns what the device read before and after."""
         ...
 
-    async def readings(
-        self, point_id: str, from_ns: int, to_ns: int, every_ns: int | None, /
-    ) -> Sequence[tuple[int, Value, str]]:
-        """What was recorded in a span, oldest first: Unix time in ns, value, quality; by steps of `every_ns`."""
+    async def readings(self, point_id: str, from_ns: int, to_ns: int, every_ns: int | None, /) -> Sequence[Row]:
+        """What was recorded from `from_ns` until before `to_ns`, oldest first; one for each step of `every_ns`."""
         ...
 
     def alarms(self, state: str | None = None, /) -> list[Row]:
@@ -212,6 +210,7 @@ class ReadingView(View):
     """One recorded reading."""
 
     time: str
+    time_ns: int = Field(description="The same to the last digit: Unix time in ns. Ask on from this and one.")
     value: bool | int | float | str | None
     quality: str
     reason: str | None = None

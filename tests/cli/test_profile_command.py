@@ -18,7 +18,7 @@ source: ACME P1 manual, p. 12
 points:
   pressure: {name: {zh: 压力, en: Pressure}, unit: MPa, register: input, address: 0, scale: 0.001}
 alarms:
-  low: {code: PUMP-01, name: {zh: 低压, en: Low}, respond: 15m, advice: {zh: 查看, en: Look}, priority: high, point: pressure, below: 0.2}
+  low: {code: P-01, name: {zh: 低压, en: Low}, advice: {zh: 查看, en: Look}, priority: high, point: pressure, below: 1}
 """
 
 
@@ -79,7 +79,7 @@ def test_our_own_profiles_pass_the_check(run: Run, path: Path) -> None:
 def test_check_places_every_mistake_those_of_rules_too(run: Run, tmp_path: Path) -> None:
     path = own(tmp_path, PUMP)
     assert run("profile", "check", str(path))[0] == 0
-    own(tmp_path, PUMP.replace("below: 0.2", "belwo: 0.2").replace("priority: high", "priority: hihg"))
+    own(tmp_path, PUMP.replace("below: 1", "belwo: 1").replace("priority: high", "priority: hihg"))
     code, out, err = run("profile", "check", str(path))
     assert (code, out) == (1, "")
     assert f"{path}:8:" in err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -76,7 +75,12 @@ class FakeRefused(Exception):
 
 def iso(ago_s: float = 0) -> str:
     """A time so long ago."""
-    moment = datetime.now(UTC) - timedelta(seconds=ago_s)
+    return iso_of(time.time_ns() - round(ago_s * 1e9))
+
+
+def iso_of(time_ns: int) -> str:
+    """A time as the desk writes it: to the ms, cut off."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -258,9 +262,7 @@ class FakeDesk:
         before, row["value"] = row["value"], value
         return {"point": point_id, "before": before, "asked": value, "after": value, "result": "done"}
 
-    async def readings(
-        self, point_id: str, from_ns: int, to_ns: int, every_ns: int | None, /
-    ) -> Sequence[tuple[int, Value, str]]:
+    async def readings(self, point_id: str, from_ns: int, to_ns: int, every_ns: int | None, /) -> list[Row]:
         self.asked.append(("readings", point_id, from_ns, to_ns, every_ns))
         if point_id not in self._points:
             raise FakeRefused("not_found", f"no point {point_id}")
@@ -268,7 +270,11 @@ class FakeDesk:
         value = self._points[point_id]["value"]
         first = -(-from_ns // step) * step
         times = range(first, min(to_ns, first + 5 * step), step)
-        return [(time_ns, value, "good" if n else "bad/comm") for n, time_ns in enumerate(times)]
+        good, bad = {"quality": "good", "reason": None}, {"quality": "bad", "reason": "comm"}
+        return [
+            {"time": iso_of(time_ns), "time_ns": time_ns, "value": value, **(good if n else bad)}
+            for n, time_ns in enumerate(times)
+        ]
 
     def alarms(self, state: str | None = None, /) -> list[Row]:
         return [row for row in self._alarms if state in (None, row["state"])]

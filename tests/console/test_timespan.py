@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.console.timespan import format_time, parse_time_ns
+from edge.console.timespan import parse_time_ns
 
 NOON = 1_772_447_465 * 10**9  # 2026-03-02 18:31:05 in Shanghai
 
@@ -28,8 +28,6 @@ def test_one_moment_in_all_its_spellings(text: str) -> None:
 def test_nanoseconds_are_kept() -> None:
     assert parse_time_ns("2026-03-02T10:31:05.123456789Z", "UTC") == NOON + 123_456_789
     assert parse_time_ns("1772447465123456789", "UTC") == NOON + 123_456_789
-    assert format_time(NOON + 123_456_789) == "2026-03-02T10:31:05.123456789Z"
-    assert format_time(NOON + 120_000_000) == "2026-03-02T10:31:05.120Z"
 
 
 @pytest.mark.parametrize(
@@ -38,11 +36,6 @@ def test_nanoseconds_are_kept() -> None:
 def test_what_is_no_time_is_told_with_what_is(text: str) -> None:
     with pytest.raises(ValueError, match="2026-03-02"):
         parse_time_ns(text, "Asia/Shanghai")
-
-
-@given(st.integers(min_value=10**18, max_value=4 * 10**18))
-def test_what_is_written_is_read_back(time_ns: int) -> None:
-    assert parse_time_ns(format_time(time_ns), "UTC") == time_ns
 
 
 @given(st.text(max_size=40))
