@@ -322,7 +322,9 @@ class Desk:
 
 
 def _reading(time_ns: int, value: Value, quality: Quality) -> dict[str, Any]:
-    return {"time": iso(time_ns), "value": value, "quality": quality.level, "reason": quality.reason}
+    return {
+        "time": iso(time_ns), "time_ns": time_ns, "value": value, "quality": quality.level, "reason": quality.reason,
+    }  # fmt: skip
 
 
 _URGENCY: Sequence[str] = ("critical", "high", "medium", "low")

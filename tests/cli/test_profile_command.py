@@ -18,7 +18,7 @@ source: ACME P1 manual, p. 12
 points:
   pressure: {name: {zh: 压力, en: Pressure}, unit: MPa, register: input, address: 0, scale: 0.001}
 alarms:
-  low: {code: P-01, name: {zh: 低压, en: Low}, advice: {zh: 查看, en: Look}, priority: high, point: pressure, below: 1}
+  low: {code: P-01, name: {zh: 低, en: Low}, advice: {zh: 看, en: Look}, priority: high, point: pressure, below: 1}
 """
 
 
