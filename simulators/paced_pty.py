@@ -169,7 +169,8 @@ class PacedPty:
 def linked(target: str, wish: Path | None) -> Iterator[str]:
     """The path under which a pty is reached: `wish` as a link to it where that can be made, else its own.
 
-    A file or device that already stands at `wish` is left alone; a dead link of an earlier run is not.
+    A file or device that already stands at `wish` is left alone; a dead link of an earlier run is not. Nothing is
+    made under /dev: a real adapter may be plugged in at any moment.
     """
     if wish is None or not _free(wish):
         yield target
@@ -190,4 +191,6 @@ def linked(target: str, wish: Path | None) -> Iterator[str]:
 
 
 def _free(wish: Path) -> bool:
+    if wish.is_relative_to("/dev"):
+        return False
     return not wish.exists() and (not wish.is_symlink() or str(wish.readlink()).startswith("/dev/pts/"))

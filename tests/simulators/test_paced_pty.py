@@ -182,3 +182,10 @@ def test_a_dead_link_of_an_earlier_run_is_replaced_and_anything_else_left_alone(
     with linked("/dev/pts/99", device) as path:
         assert path == "/dev/pts/99"
     assert device.read_text() == "a real one"
+
+
+def test_nothing_is_made_where_a_real_adapter_would_appear() -> None:
+    wish = Path("/dev/ttyUSB-of-this-test")
+    with linked("/dev/pts/99", wish) as path:
+        assert path == "/dev/pts/99"
+        assert not wish.is_symlink()
