@@ -112,7 +112,7 @@ class Document:
         inside = self._in_file(where, item["loc"])
         if item["type"] == "extra_forbidden":
             owner = _model_at(model, item["loc"][:-1])
-            names = set(known) | {f.alias or name for name, f in owner.model_fields.items()} if owner else set(known)
+            names = set(known) | (keys_of(owner) if owner else set())
             self.unknown_key(inside if inside[-1:] == item["loc"][-1:] else (*inside, item["loc"][-1]), names)
         elif item["type"] == "missing":
             self.add((*inside, str(item["loc"][-1])), "is missing; add it")
@@ -128,18 +128,31 @@ class Document:
         return path
 
 
+def keys_of(model: type[BaseModel]) -> set[str]:
+    """The keys of a model as they are written in a file."""
+    return {field.alias or name for name, field in model.model_fields.items()}
+
+
 def _model_at(model: type[BaseModel], loc: Iterable[str | int]) -> type[BaseModel] | None:
     """The model that pydantic's path leads to; None where it is not plain to say."""
     current: type[BaseModel] | None = model
+    union: list[type[BaseModel]] = []
     for step in loc:
         if current is None:
             return None
         info = current.model_fields.get(str(step))
         annotation = info.annotation if info else _entries(current)
-        if annotation is None:
+        if annotation is None:  # the key of a mapping, or the `type` that chose a member of the union
+            current = next((member for member in union if _has_type(member, step)), current)
             continue
-        current = next((kind for kind in _kinds(annotation) if _is_model(kind)), None)
+        union = [kind for kind in _kinds(annotation) if _is_model(kind)]
+        current = next(iter(union), None)
     return current
+
+
+def _has_type(model: type[BaseModel], name: str | int) -> bool:
+    info = model.model_fields.get("type")
+    return info is not None and name in getattr(info.annotation, "__args__", ())
 
 
 def _entries(model: type[BaseModel]) -> Any:
