@@ -1,0 +1,181 @@
+"""Ways out of the box: each reads the readings log at its own pace, and none can hold another up.
+
+What comes in: the site file's `uplinks`, the log, the desk. What goes out: one task for each uplink, that lives
+as long as the daemon. A new destination is one file with its settings and `open_...`, and one line in `_OPEN`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any, Protocol
+
+from drivers.driver import Clock
+from drivers.point import Value
+from edge.supervise import supervise
+from edge.uplinks import influxdb, mqtt
+from edge.uplinks.drain import Log, drain
+from edge.uplinks.shape import EquipmentView, PointView, Sender, SiteView, Stats, UplinkDown, UplinkSettings
+
+__all__ = ["UPLINKS", "SiteView", "Uplink", "UplinkDown", "UplinkSettings", "open_uplinks", "view_of"]
+
+UPLINKS: Mapping[str, type[UplinkSettings]] = {"influxdb": influxdb.Settings, "mqtt": mqtt.Settings}
+"""Settings of each type that a site file may name."""
+
+
+class Store(Log, Protocol):
+    """The readings log, as far as the uplinks use it."""
+
+    def cursors(self) -> dict[str, int]:
+        """All that there are."""
+        ...
+
+    def drop_cursor(self, name: str) -> None:
+        """Forget one."""
+        ...
+
+
+class Desk(Protocol):
+    """What people may see and do, as far as the uplinks use it."""
+
+    def alarms(self) -> list[dict[str, Any]]:
+        """Alarms that are not normal."""
+        ...
+
+    def orders(self) -> list[dict[str, Any]]:
+        """Work orders."""
+        ...
+
+    async def write_point(self, point_id: str, value: Value, who: str, reason: str) -> dict[str, Any]:
+        """Write a value."""
+        ...
+
+
+class House(Protocol):
+    """The daemon, as far as the uplinks use it."""
+
+    @property
+    def site(self) -> Any:
+        """The checked site file."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """The readings log."""
+        ...
+
+    @property
+    def desk(self) -> Desk:
+        """The desk."""
+        ...
+
+    @property
+    def uplinks(self) -> MutableMapping[str, Uplink]:
+        """Where the uplinks are put, for all who tell of them."""
+        ...
+
+
+class Uplink:
+    """One way out: opened, drained, opened again where it fails."""
+
+    def __init__(self, name: str, settings: UplinkSettings, house: House, refusal: type[Exception]) -> None:
+        self.name = name
+        self.settings = settings
+        self._clock = house.clock
+        self._store = house.store
+        self._open = partial(_OPEN[settings.type], name, settings, view_of(house.site), house, refusal)
+        self._sender: Sender | None = None
+        self._stats = Stats(behind=lambda: self._store.behind(self._store.cursor(name)))
+
+    async def run(self) -> None:
+        """Live for ever."""
+        await supervise(f"uplink[{self.name}]", self._once, self._clock, self._failed)
+
+    def announce(self, kind: str, key: str, body: Mapping[str, Any] | None) -> None:
+        """Tell of an alarm or order, where this uplink carries them."""
+        if isinstance(self._sender, mqtt.MqttNorth):
+            self._sender.announce(kind, key, body)
+
+    def status(self) -> dict[str, Any]:
+        """Its row in the list of uplinks."""
+        stats = self._sender.stats if self._sender else self._stats
+        return {
+            "name": self.name,
+            "type": self.settings.type,
+            "state": stats.state,
+            "lag_s": round(stats.lag_s(self._clock.wall_ns()), 3),
+            "backlog": stats.behind(),
+            "sent": stats.sent,
+            "rejected": stats.rejected,
+            "reason": stats.last_error if stats.state != "up" else None,
+        }
+
+    async def _once(self) -> None:
+        async with self._open() as sender:
+            self._sender = sender
+            try:
+                await drain(
+                    self._store, self.name, sender.send, self._clock, sender.stats,
+                    limit=sender.batch, linger_s=sender.linger_s,
+                )  # fmt: skip
+            finally:
+                self._sender, self._stats = None, sender.stats
+
+    def _failed(self, reason: str) -> None:
+        self._stats.state, self._stats.last_error = "down", reason
+
+
+def open_uplinks(
+    house: House, refusal: type[Exception] = mqtt.Refusal
+) -> Iterator[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]:
+    """(name of the task, what it runs) for each uplink of the site file; puts the uplinks into the house.
+
+    `refusal` is what the desk raises for a command that it will not carry out.
+    """
+    for name in house.store.cursors().keys() - house.site.uplinks.keys():
+        house.store.drop_cursor(name)
+    for name, settings in house.site.uplinks.items():
+        house.uplinks[name] = uplink = Uplink(name, settings, house, refusal)
+        yield f"uplink[{name}]", uplink.run
+
+
+def view_of(site: Any) -> SiteView:
+    """A checked site as the outside is told of it."""
+    equipment: Iterable[Any] = site.equipment.values()
+    return SiteView(
+        site.info.id,
+        {
+            each.id: EquipmentView(each.equipment_class, each.profile.id, each.location, each.name)
+            for each in equipment
+        },
+        {p.id: PointView(p.unit, {"zh": p.title.zh, "en": p.title.en}) for e in equipment for p in e.device.points},
+    )
+
+
+def _open_influxdb(
+    name: str, settings: influxdb.Settings, site: SiteView, house: House, refusal: type[Exception]
+) -> AbstractAsyncContextManager[Sender]:
+    del house, refusal  # nothing comes in by this way
+    return influxdb.open_influxdb(name, settings, site)
+
+
+def _open_mqtt(
+    name: str, settings: mqtt.Settings, site: SiteView, house: House, refusal: type[Exception]
+) -> AbstractAsyncContextManager[Sender]:
+    return mqtt.open_mqtt(
+        name, settings, site, house.clock,
+        current_alarms=house.desk.alarms, current_orders=house.desk.orders,
+        write=house.desk.write_point, refusal=refusal,
+    )  # fmt: skip
+
+
+_OPEN: Mapping[str, Callable[..., AbstractAsyncContextManager[Sender]]] = {
+    "influxdb": _open_influxdb,
+    "mqtt": _open_mqtt,
+}

@@ -1,0 +1,186 @@
+"""InfluxDB v2 write API (InfluxDB 2.x, Cloud, VictoriaMetrics ...), by the official client.
+
+Lines are made by `lines`; the client carries them. What each answer of the server means: 204 it has them; 400 and
+422 some line is no good: the batch is halved until it is found, and that line alone is set aside; 413 too much at
+once: halved; 401, 403, 404 somebody must change a setting: hold, and say which; 429 and 503 later, when the
+server says; anything else: later. A batch that failed half-way is simply sent again: the same line written
+twice is one reading (VictoriaMetrics: started with -dedup.minScrapeInterval=1ms).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, StringConstraints
+
+from edge.uplinks.lines import Lines, plain
+from edge.uplinks.shape import Row, SiteView, Stats, UplinkDown, UplinkSettings
+
+TIMEOUT_MS = 10_000
+BODY_BYTES = 256 * 1024
+"""A request's lines before compression: so small that compressing it holds nobody up."""
+HOLD_S = 30.0
+"""How often a server is asked whether a setting has been put right."""
+KEPT = 20
+"""Rejected lines kept to be looked at; the readings themselves stay in `readings.db`."""
+
+log = logging.getLogger(__name__)
+
+
+class Settings(UplinkSettings):
+    """Keys of an uplink of type `influxdb`."""
+
+    type: Literal["influxdb"]
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+")]
+    """Of the server, without `/api/v2/write`."""
+    org: str = Field(min_length=1)
+    bucket: str = Field(min_length=1)
+    token: SecretStr = SecretStr("")
+    """Empty for a server that asks for none."""
+    gzip: bool = True
+    batch: Annotated[int, Field(ge=1, le=5000)] = 500
+    """Rows sent at once."""
+
+
+class _Refused(Exception):
+    """The server does not take these lines, whenever they come."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class InfluxDB:
+    """An open uplink."""
+
+    linger_s = 0.5
+
+    def __init__(self, name: str, settings: Settings, site: SiteView, client: Any) -> None:
+        self.stats = Stats()
+        self.batch = settings.batch
+        self.rejects: deque[tuple[str, str]] = deque(maxlen=KEPT)
+        """The newest rejected lines, each with the server's reason."""
+        self._name = name
+        self._settings = settings
+        self._lines = Lines(site)
+        self._write = client.write_api().write
+        self._refused: set[bytes] = set()  # of the rows in hand: not to be counted again when they are sent again
+
+    async def send(self, rows: Sequence[Row]) -> None:
+        """Return once the server has the rows, apart from lines that it will never take. Raises UplinkDown."""
+        lines = [line for row in rows if (line := self._lines.line(row)) is not None]
+        for part in _parts([line for line in lines if line not in self._refused]):
+            await self._deliver(part)
+        self._refused.clear()
+
+    async def _deliver(self, lines: Sequence[bytes]) -> None:
+        """Send lines; where the server refuses them, find the one that it does not take."""
+        try:
+            await self._post(lines)
+        except _Refused as refused:
+            if len(lines) > 1:
+                middle = len(lines) // 2
+                await self._deliver(lines[:middle])
+                await self._deliver(lines[middle:])
+            else:
+                self._set_aside(lines[0], refused.reason)
+
+    async def _post(self, lines: Sequence[bytes]) -> None:
+        import aiohttp
+        from influxdb_client.rest import ApiException
+
+        where = f"{self._settings.url}, bucket {self._settings.bucket}"
+        try:
+            await self._write(self._settings.bucket, self._settings.org, b"\n".join(lines))
+        except ApiException as error:
+            raise self._meaning(error.status or 0, _said(error.message or error.reason), error.retry_after) from None
+        except TimeoutError:
+            raise UplinkDown(f"{where} does not answer within {TIMEOUT_MS / 1000:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise UplinkDown(f"{where} cannot be reached: {error or type(error).__name__}") from None
+
+    def _meaning(self, status: int, reason: str, retry_after: str | None) -> Exception:
+        """What to do about an answer other than 2xx."""
+        settings = self._settings
+        said = f"{settings.url} answers {status} ({reason})"
+        if status in (400, 413, 422):
+            return _Refused(f"{status}: {reason}")
+        if status in (401, 403):
+            return UplinkDown(f"{said}: give a token that may write to bucket {settings.bucket}", HOLD_S)
+        if status == 404:
+            return UplinkDown(f"{said}: check org {settings.org}, bucket {settings.bucket} and the url", HOLD_S)
+        if status in (429, 503):
+            return UplinkDown(said, retry_seconds(retry_after, datetime.now(UTC)))
+        if status >= 500:
+            return UplinkDown(said)
+        return UplinkDown(f"{said}: is this the url of an InfluxDB v2 server?", HOLD_S)
+
+    def _set_aside(self, line: bytes, reason: str) -> None:
+        text = line.decode("utf-8", "replace")
+        self.stats.rejected += 1
+        self.rejects.append((text, reason))
+        self._refused.add(line)
+        if self.stats.rejected == 1:
+            log.warning(
+                "uplink %s: the server does not take a line (%s); it and all like it are counted: %s",
+                self._name, reason, text[:500],
+            )  # fmt: skip
+
+
+@asynccontextmanager
+async def open_influxdb(name: str, settings: Settings, site: SiteView) -> AsyncIterator[InfluxDB]:
+    """The uplink for as long as the block lasts. Opening does not connect: the server may come later."""
+    # Takes most of a second to import on a small box; only who has such an uplink pays it.
+    from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
+
+    client: Any = InfluxDBClientAsync(
+        url=settings.url,
+        token=settings.token.get_secret_value(),
+        org=settings.org,
+        timeout=TIMEOUT_MS,
+        enable_gzip=settings.gzip,
+        allow_redirects=False,  # a redirected POST becomes a GET, which succeeds and stores nothing
+    )
+    try:
+        yield InfluxDB(name, settings, site, client)
+    finally:
+        await client.close()
+
+
+def retry_seconds(header: str | None, now: datetime) -> float | None:
+    """`Retry-After` in seconds, be it seconds or a date; None where there is none or it is neither."""
+    if header is None:
+        return None
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        when = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max(0.0, ((when if when.tzinfo else when.replace(tzinfo=UTC)) - now).total_seconds())
+
+
+def _said(message: object) -> str:
+    """The server's own words, as one short line."""
+    text = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
+    return plain(text).strip()[:200]
+
+
+def _parts(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """The lines in groups that one request carries."""
+    part: list[bytes] = []
+    size = 0
+    for line in lines:
+        if part and size + len(line) > BODY_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(line)
+        size += len(line) + 1
+    if part:
+        yield part

@@ -1,0 +1,136 @@
+"""What all uplinks share: what they are given, what they raise, what they tell of themselves.
+
+An uplink is one destination in one file: a `Settings` model, and `open_...`, an async context manager that
+yields a `Sender`. Reading the log, pausing and moving the cursor are done by `drain`, once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from drivers.point import Value
+from drivers.profile import Strict
+
+
+class UplinkSettings(Strict):
+    """Keys of one uplink in the site file. Each destination extends it."""
+
+    type: str
+
+
+class UplinkDown(Exception):
+    """The far end takes nothing now: nothing is lost, the same rows are sent again later."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        """When to try again, where the far end or the protocol knows; None: with growing pauses."""
+
+
+class Row(Protocol):
+    """One batch of the readings log."""
+
+    @property
+    def seq(self) -> int:
+        """Its place in the log."""
+        ...
+
+    @property
+    def time_ns(self) -> int:
+        """Unix time in ns."""
+        ...
+
+    @property
+    def equipment(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Names without the equipment."""
+        ...
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """One for each point."""
+        ...
+
+    @property
+    def qualities(self) -> tuple[str, ...] | None:
+        """One for each point; None where all are good."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EquipmentView:
+    """One equipment, as far as the outside is told."""
+
+    equipment_class: str
+    profile: str
+    location: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PointView:
+    """One point, as far as the outside is told."""
+
+    unit: str
+    title: Mapping[str, str]
+    """By language."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteView:
+    """The community, as far as the outside is told."""
+
+    id: str
+    equipment: Mapping[str, EquipmentView]
+    points: Mapping[str, PointView] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Stats:
+    """How an uplink is doing."""
+
+    state: str = "connecting"
+    """`connecting`, `up` or `down`."""
+    sent: int = 0
+    """Rows that the far end has confirmed."""
+    rejected: int = 0
+    """Rows that the far end will never take; they stay in `readings.db`."""
+    last_error: str | None = None
+    """Why it is down; the last reason why it was, where it is up again."""
+    oldest_ns: int | None = None
+    """Time of the oldest row that the far end does not have; None where it has all."""
+    behind: Callable[[], int] = lambda: 0
+    """Counts the rows that the far end does not have."""
+
+    def lag_s(self, now_ns: int) -> float:
+        """How old the oldest row is that the far end does not have; 0 where it has all."""
+        return 0.0 if self.oldest_ns is None else max(0.0, (now_ns - self.oldest_ns) / 1e9)
+
+
+class Sender(Protocol):
+    """An open uplink."""
+
+    @property
+    def stats(self) -> Stats:
+        """How it is doing; `rejected` is counted here, the rest by `drain`."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """How many rows it takes at once."""
+        ...
+
+    @property
+    def linger_s(self) -> float:
+        """How long a row may wait for company before it is sent."""
+        ...
+
+    async def send(self, rows: Sequence[Row]) -> None:
+        """Return once the far end has the rows for good. Raises UplinkDown."""
+        ...
