@@ -92,7 +92,6 @@ class Link(Protocol):
         ...
 
 
-@runtime_checkable
 class PolledLink(Link, Protocol):
     """A connection whose devices answer when asked. One request at a time unless the driver says otherwise."""
 

@@ -61,6 +61,10 @@ class PanelPoint(Keys):
         return self
 
 
+TESTS = frozenset({601, 602, 603, 607, 608})
+"""Contact ID test reports (SIA DC-05, 600 range): signs of life, for which no equipment needs a point."""
+
+
 class PanelOptions(Keys):
     """Nothing to choose: the protocol says it all."""
 
@@ -135,7 +139,7 @@ class Panels:
     async def take(self, account: str, event: Event | None, source_time_ns: int | None = None) -> None:
         """A valid message of an account that the site file names; without an event a sign of life only."""
         concerned = self._concerned(account, event) if event else {}
-        if event and not concerned:
+        if event and not concerned and event.code not in TESTS:
             user = "user" if event.has_user else "zone"
             self._intake.unknown(
                 ("event", same(account), event.code, event.zone),

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from drivers.document import Document, load, nearest
+from drivers.document import Document, keys_of, load, nearest
 from drivers.driver import Driver, Keys, driver_of_protocol, drivers
 from drivers.point import EquipmentClass, Point, Text
 from drivers.units import Seconds
@@ -189,7 +189,7 @@ def _check_together(document: Document, driver: Driver, options: Keys | None, po
 def _points(document: Document, driver: Driver) -> dict[str, tuple[PointSpec, Keys]]:
     """Every point, its keys shared out between the common model and the protocol's."""
     points: dict[str, tuple[PointSpec, Keys]] = {}
-    common, own = set(PointSpec.model_fields), set(driver.point.model_fields)
+    common, own = keys_of(PointSpec), keys_of(driver.point)
     for name, row in document.mapping("points").items():
         where = ("points", name)
         if not name.replace("_", "").isalnum() or not name.isascii() or name != name.lower():

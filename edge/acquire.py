@@ -7,13 +7,14 @@ What comes in: a checked connection of the site. What goes out: batches into the
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 from drivers.driver import Clock, ConnectionDown, Link, ListeningLink, PolledLink
 from drivers.point import Point, Quality, Tally, Value
 from edge.acquisition.scheduler import Poller
 from edge.engine import Engine
 from edge.site import Connection, Equipment
+from edge.texts import iso
 
 log = logging.getLogger(__name__)
 
@@ -41,15 +42,19 @@ class Acquired:
             async with opening as link:
                 self._opened(link)
                 await self._read(link)
-        finally:
+        except Exception:  # not when the daemon stops: then nobody looks any more
             self._closed()
+            raise
 
     async def _read(self, link: Link) -> None:
-        if isinstance(link, PolledLink):
-            self._poller = Poller(link, self.connection.requests, self._clock, self._engine.feed, before=self._poller)
+        if self.connection.driver.plan:
+            polled = cast(PolledLink, link)
+            self._poller = Poller(
+                polled, self.connection.requests, self._clock, self._engine.feed, before=self._poller
+            )
             await self._poller.run()
-        elif isinstance(link, ListeningLink):
-            async for batch in link.listen():
+        else:
+            async for batch in cast(ListeningLink, link).listen():
                 self._engine.feed(batch)
         raise ConnectionDown(f"{self.connection.name}: the connection has ended")
 
@@ -98,7 +103,7 @@ class Acquired:
             "type": self.connection.settings.type,
             "state": "up" if self.up else "down",
             "reason": self.reason or None,
-            "since_ns": self._since_ns,
+            "since": iso(self._since_ns),
             "equipment": len(self.connection.devices),
             "messages": tally.messages,
             "timeouts": figures.timeouts if figures else tally.timeouts,

@@ -20,6 +20,7 @@ from drivers.document import Faulty
 from drivers.driver import Clock
 from edge.clock import SystemClock
 from edge.console.server import Console, ConsoleBusy, serve_console
+from edge.desk import DeskRefused
 from edge.house import House, build
 from edge.notify import Notifier
 from edge.site import Site
@@ -56,7 +57,8 @@ async def run(
         down = [
             downstream.create_task(house.clerk.run(), name="clerk"),
             downstream.create_task(house.dispatcher.run(), name="pushes"),
-            *(downstream.create_task(uplink(), name=name) for name, uplink in open_uplinks(house)),
+            downstream.create_task(_keep(house), name="keeper"),
+            *(downstream.create_task(uplink(), name=name) for name, uplink in open_uplinks(house, DeskRefused)),
         ]
         notifier = Notifier()
         async with asyncio.TaskGroup() as upstream:
@@ -94,11 +96,18 @@ async def _opened(site: Site, state: Path, clock: Clock) -> AsyncIterator[tuple[
 
 
 async def _ticks(house: House) -> None:
-    """The pulse of everything that waits for time to pass."""
-    kept_s = house.clock.mono_s()
+    """The pulse of everything that waits for time to pass. Nothing here waits for a disk."""
     while True:
         await house.clock.sleep(TICK_S)
         house.engine.tick()
+
+
+async def _keep(house: House) -> None:
+    """Write how far escalations have come as soon as that changes, and meters now and then."""
+    kept_s = house.clock.mono_s()
+    while True:
+        await house.clock.sleep(TICK_S)
+        await house.keep_ladders()
         if house.clock.mono_s() - kept_s >= KEEP_S:
             kept_s = house.clock.mono_s()
             await house.keep()
@@ -110,6 +119,7 @@ async def _drain(house: House) -> None:
         async with asyncio.timeout(DRAIN_S):
             await house.clerk.drain()
             await house.keep()
+            await house.keep_ladders()
             await house.store.flush()
     except TimeoutError:
         log.error("not everything could be written within %.0f s of the stop; the disk is slow or gone", DRAIN_S)

@@ -14,14 +14,10 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-from simulators.scenario import load_scenario
-from simulators.serve import Served, serve
-from simulators.world import World
+from typing import Any, cast
 
 from drivers.document import merge
-from drivers.driver import Clock
+from drivers.driver import Clock, Keys
 from edge.app import run, said, stop_on_signals
 from edge.clock import SystemClock
 from edge.console.server import Console
@@ -31,6 +27,9 @@ from edge.site import Site
 from edge.site_file import load_site
 from edge.terminal import Terminal
 from simulators.model import SimConnection, SimEquipment
+from simulators.scenario import load_scenario
+from simulators.serve import Served, serve
+from simulators.world import World
 
 DEFAULT_PORT = 8080
 EVENING = SCENARIOS / "evening.yaml"
@@ -63,7 +62,7 @@ def sim_connections(site: Site) -> list[SimConnection]:
 def sim_equipment(site: Site) -> list[SimEquipment]:
     """The site's equipment as simulators need it."""
     return [
-        SimEquipment(each.id, each.profile, each.connection, each.device.address, each.simulate)
+        SimEquipment(each.id, each.profile, each.connection, cast(Keys, each.device.address), each.simulate)
         for each in site.equipment.values()
     ]
 

@@ -6,19 +6,19 @@ says who did it and is in the ledger before the asker has the answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal, Protocol
 
 from drivers.driver import Clock, DriverError, Refused
 from drivers.point import Point, Quality, Text, Value
-from edge.alarms.alarm import Alarm, AlarmRefused
+from edge.alarms.alarm import Alarm, AlarmRefused, Transition
 from edge.alarms.machine import ANNUNCIATED
 from edge.clerk import Clerk
 from edge.engine import Engine
 from edge.events import Event, Hub
 from edge.site import Equipment, Site
-from edge.store.ledger import Ledger
+from edge.store.ledger import Ledger, StoreError
 from edge.store.readings import ReadingsStore
 from edge.texts import iso, label
 from edge.upkeep.orders import Order, OrderRefused
@@ -48,6 +48,14 @@ class Way(Protocol):
         ...
 
 
+class Uplink(Protocol):
+    """A way out, as the desk sees it."""
+
+    def status(self) -> dict[str, Any]:
+        """Its row in `uplinks`."""
+        ...
+
+
 class Desk:
     """Questions and acts of people, checked, done, written down."""
 
@@ -59,7 +67,7 @@ class Desk:
         ledger: Ledger,
         store: ReadingsStore,
         ways: Mapping[str, Way],
-        uplinks: Callable[[], list[dict[str, Any]]],
+        uplinks: Mapping[str, Uplink],
         clock: Clock,
         hub: Hub,
     ) -> None:
@@ -86,11 +94,9 @@ class Desk:
         """Every equipment with the worst quality of its points and its most urgent alarm."""
         worst: dict[str, str] = {}
         for alarm in self._engine.alarms.alarms():
-            if alarm.state.annunciated or alarm.state.active:
-                known = worst.get(alarm.equipment)
-                worst[alarm.equipment] = (
-                    min(known, alarm.priority.value, key=_rank) if known else alarm.priority.value
-                )
+            if alarm.active or alarm.state in ANNUNCIATED:
+                known = worst.get(alarm.equipment, alarm.priority.value)
+                worst[alarm.equipment] = min(known, alarm.priority.value, key=_rank)
         return [self._equipment_row(each, worst.get(each.id)) for each in self._site.equipment.values()]
 
     def equipment_one(self, equipment_id: str) -> dict[str, Any] | None:
@@ -151,7 +157,10 @@ class Desk:
             raise DeskRefused("not_found", f"no point {point_id}")
         if from_ns >= to_ns:
             raise DeskRefused("refused", "from is not before to; swap them")
-        rows = await self._store.query(point_id, from_ns, to_ns, every_ns)
+        try:
+            rows = await self._store.query(point_id, from_ns, to_ns, every_ns)
+        except StoreError as error:
+            raise DeskRefused("unavailable", str(error)) from error
         return [_reading(time_ns, value, Quality(quality)) for time_ns, value, quality in rows]
 
     def alarms(self, state: str | None = None) -> list[dict[str, Any]]:
@@ -189,7 +198,10 @@ class Desk:
 
     async def journal(self, kind: str | None, after: int, limit: int) -> list[dict[str, Any]]:
         """What the ledger holds, oldest first, from after a sequence number."""
-        rows = await self._ledger.journal(kind=kind, after=after, limit=limit)
+        try:
+            rows = await self._ledger.journal(kind=kind, after=after, limit=limit)
+        except StoreError as error:
+            raise DeskRefused("unavailable", str(error)) from error
         return [
             {"seq": seq, "kind": each.kind, "subject": each.subject, "time": iso(each.time_ns), "body": each.body}
             for seq, each in rows
@@ -217,7 +229,7 @@ class Desk:
 
     def uplinks(self) -> list[dict[str, Any]]:
         """Every uplink with its lag and what it could not send."""
-        return self._uplinks()
+        return [uplink.status() for uplink in self._uplinks.values()]
 
     def meters(self) -> list[dict[str, Any]]:
         """What upkeep counts by."""
@@ -291,24 +303,25 @@ class Desk:
         self, alarm_id: str, step: str, who: str, reason: str | None = None, minutes: float | None = None
     ) -> dict[str, Any]:
         """Acknowledge, shelve, unshelve or reset one alarm."""
-        now = {"wall_ns": self._clock.wall_ns(), "mono_s": self._clock.mono_s()}
-        alarms = self._engine.alarms
         try:
-            if step == "ack":
-                transitions = alarms.ack(alarm_id, who, **now, note=reason or "")
-            elif step == "shelve":
-                transitions = alarms.shelve(alarm_id, who, reason or "", minutes or SHELF_MINUTES, **now)
-            elif step == "unshelve":
-                transitions = alarms.unshelve(alarm_id, who, **now, note=reason or "")
-            elif step == "reset":
-                transitions = alarms.reset(alarm_id, who, **now, note=reason or "")
-            else:
-                raise DeskRefused("not_found", f"no step {step}; there are ack, shelve, unshelve, reset")
+            transitions = self._step(alarm_id, step, who, reason or "", minutes or SHELF_MINUTES)
         except AlarmRefused as refused:
             raise DeskRefused(refused.kind, str(refused)) from refused
         self._engine.acted(transitions)
         await self._clerk.settled()
         return self.alarm_row(transitions[-1].alarm)
+
+    def _step(self, alarm_id: str, step: str, who: str, reason: str, minutes: float) -> list[Transition]:
+        alarms, wall_ns, mono_s = self._engine.alarms, self._clock.wall_ns(), self._clock.mono_s()
+        if step == "ack":
+            return alarms.ack(alarm_id, who, wall_ns, mono_s, reason)
+        if step == "shelve":
+            return alarms.shelve(alarm_id, who, reason, minutes, wall_ns, mono_s)
+        if step == "unshelve":
+            return alarms.unshelve(alarm_id, who, wall_ns, mono_s, reason)
+        if step == "reset":
+            return alarms.reset(alarm_id, who, wall_ns, mono_s, reason)
+        raise DeskRefused("not_found", f"no step {step}; there are ack, shelve, unshelve, reset")
 
     async def order_step(self, order_id: str, step: str, who: str, note: str | None = None) -> dict[str, Any]:
         """Accept, start, finish, verify or cancel one work order."""

@@ -6,24 +6,29 @@ alarms, orders, meters and escalations continue where the ledger says that they 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from drivers.driver import Clock
 from edge.acquire import Acquired
 from edge.acquisition.pipeline import Pipeline
 from edge.alarms.alarm import Transition
 from edge.alarms.engine import AlarmEngine
+from edge.alarms.machine import State
 from edge.clerk import Clerk
 from edge.desk import Desk
 from edge.engine import Engine, Happening
 from edge.events import Event, Hub
 from edge.notices import Notices
 from edge.response.dispatcher import Dispatcher, PushRecord
+from edge.response.notice import Notice
 from edge.site import Site
 from edge.store.ledger import Ledger
 from edge.store.readings import ReadingsStore
 from edge.upkeep.engine import UpkeepEngine
+from edge.upkeep.orders import OrderEvent, OrderState
 from edge.uplinks import Uplink
 
 
@@ -41,14 +46,43 @@ class House:
     dispatcher: Dispatcher
     desk: Desk
     ways: dict[str, Acquired]
+    notices: Notices
     uplinks: dict[str, Uplink] = field(default_factory=dict)
 
     async def keep(self) -> None:
-        """Write the present state of meters, plans and escalations; what a power cut may cost of them is one call."""
-        await self.clerk.keep({**self.engine.upkeep.bodies(), **self.dispatcher.pending()})
+        """Write the present state of meters and plans; a power cut costs what came after the last call."""
+        await self.clerk.keep(self.engine.upkeep.bodies())
+
+    async def keep_ladders(self) -> None:
+        """Write how far escalations have come, where that has changed."""
+        changed = self.dispatcher.pending()
+        if changed:
+            await self.clerk.keep(changed)
+
+    async def take_up(self) -> None:
+        """Tell what was written down before the last stop but not told: what a `kill -9` came between."""
+        waiting: list[Happening] = [
+            Transition(alarm, "raised", alarm.raised_ns or 0)
+            for alarm in self.engine.alarms.alarms()
+            if alarm.state is State.UNACKNOWLEDGED
+        ]
+        waiting += [
+            OrderEvent(order, "opened", order.opened_ns)
+            for order in self.engine.upkeep.orders()
+            if order.state is OrderState.OPEN
+        ]
+        for happening in waiting:
+            notice = self.notices.notice(happening)
+            if notice is not None and not await self._told(notice):
+                self.dispatcher.notify(notice)
+
+    async def _told(self, notice: Notice) -> bool:
+        """Whether anybody was pushed this notice, on any channel."""
+        pushed = await self.ledger.journal(kind="push", subject=notice.id, limit=1, newest_first=True)
+        return bool(pushed) and pushed[0][1].time_ns >= notice.time_ns
 
 
-async def build(site: Site, ledger: Ledger, store: ReadingsStore, clock: Clock) -> House:
+async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, clock: Clock) -> House:
     """All parts, continued from the ledger."""
     hub = Hub()
     clerk = Clerk(ledger, clock)
@@ -63,33 +97,35 @@ async def build(site: Site, ledger: Ledger, store: ReadingsStore, clock: Clock) 
         await clerk.note("push", push.notice_id, body)
         hub.publish(Event("push", body, clock.wall_ns()))
 
-    dispatcher = Dispatcher(site.duty, site.info.language, clock, record, site.zone)
+    dispatcher = Dispatcher(site.duty, site.info.language, clock, record, site.zone, state)
     dispatcher.restore(await ledger.load("ladder"))
     ways = {name: Acquired(each, engine, clock) for name, each in site.connections.items()}
     uplinks: dict[str, Uplink] = {}
-    rows = lambda: [uplink.status() for uplink in uplinks.values()]  # noqa: E731
-    desk = Desk(site, engine, clerk, ledger, store, ways, rows, clock, hub)
-    house = House(site, clock, hub, ledger, store, engine, clerk, dispatcher, desk, ways, uplinks)
+    desk = Desk(site, engine, clerk, ledger, store, ways, uplinks, clock, hub)
+    house = House(site, clock, hub, ledger, store, engine, clerk, dispatcher, desk, ways, Notices(site), uplinks)
     clerk.listeners.append(_teller(house))
+    await house.take_up()
     return house
 
 
-def _teller(house: House) -> Any:
-    notices = Notices(house.site)
-
+def _teller(house: House) -> Callable[[Happening], None]:
     def tell(happening: Happening) -> None:
         """Everybody who is to know of it: people by push, pages by event, the operator by MQTT north."""
-        notice = notices.notice(happening)
+        notice = house.notices.notice(happening)
         if notice is not None:
             (house.dispatcher.resolved if notice.resolved else house.dispatcher.notify)(notice)
         if isinstance(happening, Transition):
             if happening.event == "acknowledged":
                 house.dispatcher.acknowledged(happening.alarm.id)
-            kind, key, row = "alarm", happening.alarm.id, house.desk.alarm_row(happening.alarm)
+            _publish(house, "alarm", happening, house.desk.alarm_row(happening.alarm))
         else:
-            kind, key, row = "order", happening.order.id, house.desk.order_row(happening.order)
-        house.hub.publish(Event(kind, {**row, "event": happening.event, "who": happening.who}, happening.time_ns))  # type: ignore[arg-type]
-        for uplink in house.uplinks.values():
-            uplink.announce(kind, key, row)
+            _publish(house, "order", happening, house.desk.order_row(happening.order))
 
     return tell
+
+
+def _publish(house: House, kind: Literal["alarm", "order"], happening: Happening, row: dict[str, Any]) -> None:
+    """Tell those who look now, and those outside."""
+    house.hub.publish(Event(kind, {**row, "event": happening.event, "who": happening.who}, happening.time_ns))
+    for uplink in house.uplinks.values():
+        uplink.announce(kind, row["id"], row)

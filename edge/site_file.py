@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from drivers.document import Document, Faulty, load, merge, nearest
+from pydantic import BaseModel
+
+from drivers.document import Document, Faulty, keys_of, load, merge, nearest
 from drivers.driver import Driver, Keys, Settings, drivers
 from drivers.point import Device
 from drivers.profile import Library, Profile
@@ -82,9 +84,9 @@ class _Loader:
             return None
         return self.document.validate(model, data, (name,))
 
-    def _connections(self) -> dict[str, tuple[Driver, Settings] | None]:
-        """Type and settings of each connection; None for one with mistakes, so that its name is still known."""
-        found: dict[str, tuple[Driver, Settings] | None] = {}
+    def _connections(self) -> dict[str, tuple[Driver, Settings | None] | None]:
+        """Type and settings of each connection; None for what has mistakes, so that its name is still known."""
+        found: dict[str, tuple[Driver, Settings | None] | None] = {}
         for name, row in self.document.mapping("connections").items():
             where = ("connections", name)
             found[name] = None
@@ -96,7 +98,7 @@ class _Loader:
                 self.document.add((*where, "type"), f"no connection type {row['type']!r}{near}")
                 continue
             settings = self.document.validate(driver.settings, row, where)
-            found[name] = (driver, settings) if settings else None
+            found[name] = (driver, settings)
         return found
 
     def _good_row(self, where: tuple[str, ...], name: str, row: Any, keys: Sequence[str]) -> bool:
@@ -110,9 +112,9 @@ class _Loader:
             self.document.add((*where, key), "is missing; add it")
         return not missing
 
-    def _equipment(self, connections: Mapping[str, tuple[Driver, Settings] | None]) -> dict[str, Equipment]:
+    def _equipment(self, connections: Mapping[str, tuple[Driver, Settings | None] | None]) -> dict[str, Equipment]:
         found: dict[str, Equipment] = {}
-        taken: dict[tuple[str, Keys], str] = {}
+        taken: dict[tuple[str, BaseModel], str] = {}
         for name, row in self.document.mapping("equipment").items():
             equipment = self._one(name, row, connections)
             if equipment is None:
@@ -141,12 +143,12 @@ class _Loader:
                 above = equipment[above].parent
 
     def _one(
-        self, name: str, row: Any, connections: Mapping[str, tuple[Driver, Settings] | None]
+        self, name: str, row: Any, connections: Mapping[str, tuple[Driver, Settings | None] | None]
     ) -> Equipment | None:
         where = ("equipment", name)
         if not self._good_row(where, name, row, ()):
             return None
-        common = set(EquipmentSpec.model_fields)
+        common = keys_of(EquipmentSpec)
         spec = self.document.validate(EquipmentSpec, {k: v for k, v in row.items() if k in common}, where)
         profile = self._profile(row.get("profile"), where)
         way = row.get("connection")
@@ -167,16 +169,16 @@ class _Loader:
         if profile and driver.protocol != profile.protocol:
             self.document.add(
                 (*where, "profile"),
-                f"{profile.id} speaks {profile.protocol}, but {way} carries {driver.protocol}; choose another of the two",
+                f"{profile.id} speaks {profile.protocol}, but {way} carries {driver.protocol}; change one",
             )
             return None
-        keys = self.document.validate(driver.device, rest, where, known=common | set(driver.device.model_fields))
+        keys = self.document.validate(driver.device, rest, where, known=common | keys_of(driver.device))
         if spec is None or profile is None or keys is None or chosen is None:
             return None
         return self._build(name, spec, profile, keys)
 
     def _unknown_keys(self, where: tuple[str, ...], rest: Mapping[str, Any], common: set[str]) -> None:
-        known = common.union(*(driver.device.model_fields for driver in drivers().values()))
+        known = common.union(*(keys_of(driver.device) for driver in drivers().values()))
         for key in rest:
             if key not in known:
                 self.document.unknown_key((*where, key), known)
@@ -244,14 +246,14 @@ class _Loader:
         return last
 
     def _planned(
-        self, chosen: Mapping[str, tuple[Driver, Settings] | None], equipment: Mapping[str, Equipment]
+        self, chosen: Mapping[str, tuple[Driver, Settings | None] | None], equipment: Mapping[str, Equipment]
     ) -> dict[str, Connection]:
         """Connections with their devices and planned requests; one that cannot fit its wire is a mistake."""
         found: dict[str, Connection] = {}
         for name, pair in chosen.items():
-            if pair is None:
+            driver, settings = pair or (None, None)
+            if driver is None or settings is None:
                 continue
-            driver, settings = pair
             devices = tuple(each.device for each in equipment.values() if each.connection == name)
             try:
                 requests = tuple(driver.plan(settings, devices)) if driver.plan else ()

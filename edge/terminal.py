@@ -136,7 +136,8 @@ class Terminal:
         elapsed = time.monotonic() - self._began
         return (
             f"{elapsed:4.0f} s  {health['points_good']}/{health['points']} points good, "
-            f"{health['readings'] / max(elapsed, 1):.0f} readings/s, {health['recorded'] / max(elapsed, 1):.1f} recorded/s, "
+            f"{health['readings'] / max(elapsed, 1):.0f} readings/s, "
+            f"{health['recorded'] / max(elapsed, 1):.1f} recorded/s, "
             f"{health['alarms']} alarms, {self._count} pushes, {health['orders_open']} orders open"
         )
 

@@ -311,7 +311,7 @@ async def test_what_is_understood_and_cannot_be_used_gets_duh(caplog: pytest.Log
 
 async def test_a_code_without_a_point_is_acknowledged_and_counted() -> None:
     async with receiving([zone(5)]) as (heard, link), dialled_in(link) as panel:
-        assert await panel.tell(602, 0) == "ACK"
+        assert await panel.tell(627, 0) == "ACK"
         assert await panel.ask(Frame("SIA-DCS", 9, account="1234", data=b"#1234|Nri1/ZZ005")) == "ACK"
         await eventually(lambda: heard.readings("1234-5").get("online") == (True, Quality.GOOD))
         assert link.tally.unknown == 2

@@ -133,10 +133,10 @@ async def test_unknown_accounts_and_codes_are_counted_and_said_once(caplog: pyte
         async with hearing(port, [zone(15)]) as (heard, link):
             for _ in range(3):
                 host.tell(131, 15, account="5678")
-                host.tell(602, 0)
+                host.tell(627, 0)
             await eventually(lambda: link.tally.unknown == 6)
             assert len([r for r in caplog.records if "5678" in r.getMessage()]) == 1
-            assert len([r for r in caplog.records if "event 602" in r.getMessage()]) == 1
+            assert len([r for r in caplog.records if "event 627" in r.getMessage()]) == 1
             assert heard.readings("zone-15")["online"] == (True, Quality.GOOD)  # a test is a sign of life
 
 
@@ -177,7 +177,7 @@ async def test_a_silent_host_makes_its_zones_stale_once_and_is_confirmed_when_it
             for _ in range(3):
                 await eventually(clock.sleeping)
                 clock.advance(61)
-            host.tell(602, 0)
+            host.tell(627, 0)
             await eventually(lambda: link.tally.messages == 2)
             await eventually(lambda: heard.readings("zone-15")["intrusion"] == (True, Quality.GOOD))
             assert len(heard.batches) == count + 1

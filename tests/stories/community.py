@@ -61,7 +61,7 @@ class Community:
         """Who is still at work."""
         asleep = self.clock.sleeping()
         wanted = {f"connection[{n}]" for n, way in self.house.ways.items() if way.connection.requests}
-        busy = sorted((wanted | {"ticks", "simulated world"}) - asleep)
+        busy = sorted((wanted | {"ticks", "keeper", "simulated world"}) - asleep)
         if not self.house.clerk.idle:
             busy.append("clerk")
         return busy
@@ -84,7 +84,9 @@ class Community:
 
 
 @asynccontextmanager
-async def community(state: Path, scenario: str, seed: int = 1, clock: ManualClock | None = None) -> AsyncIterator[Community]:
+async def community(
+    state: Path, scenario: str, seed: int = 1, clock: ManualClock | None = None
+) -> AsyncIterator[Community]:
     """The demo's site on a scenario, running while in the block."""
     clock = clock or ManualClock()
     began_s = clock.mono_s()
@@ -100,7 +102,8 @@ async def community(state: Path, scenario: str, seed: int = 1, clock: ManualCloc
         daemon = tasks.create_task(
             run(site, state, stop, clock, ready=lambda house, console: up.set_result((house, console))), name="daemon"
         )
-        await asyncio.wait([daemon, up], return_when=asyncio.FIRST_COMPLETED)
+        waited: list[asyncio.Future[Any]] = [daemon, up]
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if daemon.done():
             daemon.result()
         house, console = up.result()
