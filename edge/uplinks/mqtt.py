@@ -320,7 +320,12 @@ class MqttNorth:
         if not body["ok"]:
             self.refused += 1
             if self.refused == 1:
-                log.warning("uplink %s: command to %s is not carried out: %s", self._name, point, body)
+                log.warning(
+                    "uplink %s: command to %s is not carried out: %s",
+                    self._name,
+                    point,
+                    body.get("error", "not taken"),
+                )
         marked = body if mark is None else {**body, "id": mark}
         equipment, _, name = point.rpartition(".")
         await client.publish(f"{self._base}/{equipment}/{name}/result", _json(marked), 1)

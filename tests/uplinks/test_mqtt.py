@@ -1,0 +1,307 @@
+"""MQTT north against a real broker: what others on it see, also when it goes and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+import pytest
+from pydantic import ValidationError
+
+from drivers.point import Value
+from edge.clock import SystemClock
+from edge.store.readings import ReadingsStore, Row, open_readings
+from edge.uplinks.drain import drain
+from edge.uplinks.mqtt import MqttNorth, Refusal, Settings, open_mqtt
+from edge.uplinks.shape import EquipmentView, SiteView, UplinkDown
+from tests.support import eventually, free_port, need, running
+
+SITE = SiteView("maple", {"light-1": EquipmentView("light", "light/relay", "北门", "1号灯")})
+TIME_NS = 1_772_447_465_123_456_789
+ALARM = {"id": "light-1.out", "state": "unacknowledged", "name": {"zh": "灯不亮", "en": "Lamp out"}}
+
+
+class Ear:
+    """Somebody else on the broker: hears everything below the site, in order."""
+
+    def __init__(self, client: aiomqtt.Client) -> None:
+        self.client = client
+        self.heard: list[tuple[str, Any, bool]] = []
+
+    async def listen(self) -> None:
+        async for message in self.client.messages:
+            payload = message.payload if isinstance(message.payload, bytes) else b""
+            if message.topic.value.endswith("/set"):
+                continue
+            body = json.loads(payload) if payload else None
+            self.heard.append((message.topic.value.removeprefix("courtyard/maple/"), body, message.retain))
+
+    def on(self, topic: str) -> list[Any]:
+        """All bodies on one topic so far."""
+        return [body for heard, body, _ in self.heard if heard == topic]
+
+    async def say(self, topic: str, payload: str | bytes, retain: bool = False) -> None:
+        await self.client.publish(f"courtyard/maple/{topic}", payload, 1, retain)
+
+
+@asynccontextmanager
+async def ear(broker: tuple[str, int]) -> AsyncIterator[Ear]:
+    async with aiomqtt.Client(*broker) as client:
+        await client.subscribe("courtyard/maple/#", 1)
+        heard = Ear(client)
+        task = asyncio.create_task(heard.listen())
+        yield heard
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def settings(broker: tuple[str, int], **more: object) -> Settings:
+    return Settings.model_validate({"type": "mqtt", "host": broker[0], "port": broker[1], **more})
+
+
+def row(seq: int, value: Value = 1.5, quality: str | None = None) -> Row:
+    marks = None if quality is None else ("good", quality)
+    return Row(seq, TIME_NS, "light-1", ("power", "on"), (12.5, value), marks, None)
+
+
+@asynccontextmanager
+async def north(broker: tuple[str, int], **more: Any) -> AsyncIterator[MqttNorth]:
+    """A connected uplink."""
+    keys = {key: more.pop(key) for key in ("commands",) if key in more}
+    async with open_mqtt("north", settings(broker, **keys), SITE, SystemClock(), **more) as uplink:
+        await eventually(lambda: uplink.stats.state == "up")
+        yield uplink
+
+
+@pytest.mark.service
+async def test_readings_status_and_qualities_are_on_their_topics(mosquitto: tuple[str, int]) -> None:
+    async with ear(mosquitto) as others:
+        async with north(mosquitto) as uplink:
+            await uplink.send([row(1, True), row(2, None, "bad/comm")])
+        await eventually(lambda: len(others.on("status")) == 2)
+    assert others.on("light-1/readings") == [
+        {"time": "2026-03-02T10:31:05.123456Z", "values": {"power": 12.5, "on": True}},
+        {
+            "time": "2026-03-02T10:31:05.123456Z",
+            "values": {"power": 12.5, "on": None},
+            "quality": {"on": "bad/comm"},
+        },
+    ]
+    assert others.on("status") == [{"state": "online"}, {"state": "offline"}]
+
+
+@pytest.mark.service
+async def test_many_readings_are_in_flight_at_once_and_all_arrive(mosquitto: tuple[str, int]) -> None:
+    async with ear(mosquitto) as others, north(mosquitto) as uplink:
+        await uplink.send([row(n, n) for n in range(500)])
+        await eventually(lambda: len(others.on("light-1/readings")) == 500)
+    assert sorted(body["values"]["on"] for body in others.on("light-1/readings")) == list(range(500))
+
+
+@pytest.mark.service
+async def test_the_will_speaks_for_a_gateway_that_falls_silent_and_it_comes_back_by_itself(
+    mosquitto: tuple[str, int],
+) -> None:
+    async with ear(mosquitto) as others, north(mosquitto) as uplink:
+        await eventually(lambda: others.on("status"))
+        assert uplink._client is not None
+        wire = uplink._client._client.socket()
+        assert isinstance(wire, socket.socket)
+        wire.shutdown(socket.SHUT_RDWR)
+        await eventually(lambda: len(others.on("status")) == 3)
+        assert [body["state"] for body in others.on("status")] == ["online", "offline", "online"]
+        await eventually(lambda: uplink.stats.state == "up")
+        await uplink.send([row(1)])
+
+
+@pytest.mark.service
+async def test_alarms_and_orders_are_shown_while_there_is_something_to_show(mosquitto: tuple[str, int]) -> None:
+    order = {"id": "WO-000001", "state": "open"}
+    done = {"id": "WO-000000", "state": "verified"}
+    async with ear(mosquitto) as others:
+        async with north(mosquitto, current_alarms=lambda: [ALARM], current_orders=lambda: [order, done]) as uplink:
+            uplink.announce("alarm", "light-1.out", {**ALARM, "state": "acknowledged"})
+            uplink.announce("order", "WO-000001", {**order, "state": "verified"})
+            uplink.announce("push", "whatever", {})
+            await eventually(lambda: len(others.on("orders/WO-000001")) == 3)
+            assert [body and body["state"] for body in others.on("orders/WO-000001")] == ["open", "verified", None]
+            async with ear(mosquitto) as newcomer:
+                await eventually(lambda: len(newcomer.heard) == 2)
+                assert sorted((topic, body["state"], retain) for topic, body, retain in newcomer.heard) == [
+                    ("alarms/light-1.out", "acknowledged", True),
+                    ("status", "online", True),
+                ]
+            uplink.announce("alarm", "light-1.out", None)
+            await eventually(lambda: others.on("alarms/light-1.out")[-1] is None)
+        assert others.on("orders/WO-000000") == []
+
+
+@pytest.mark.service
+async def test_what_the_broker_still_shows_from_before_and_is_over_is_taken_away(mosquitto: tuple[str, int]) -> None:
+    async with ear(mosquitto) as others:
+        await others.say("alarms/light-1.out", json.dumps(ALARM), retain=True)
+        await others.say("alarms/light-9.gone", json.dumps(ALARM), retain=True)
+        async with north(mosquitto, current_alarms=lambda: [ALARM]):
+            await eventually(lambda: others.on("alarms/light-9.gone")[-1] is None)
+    async with ear(mosquitto) as newcomer:
+        await eventually(lambda: len(newcomer.heard) == 2)
+        assert {topic for topic, _, _ in newcomer.heard} == {"alarms/light-1.out", "status"}
+
+
+class Hand:
+    """Carries out commands to one point, and refuses the rest."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, Value, str, str]] = []
+
+    async def write(self, point: str, value: Value, who: str, reason: str) -> dict[str, Any]:
+        self.done.append((point, value, who, reason))
+        if point == "light-1.fails":
+            raise RuntimeError("a mistake of ours")
+        if point != "light-1.on":
+            raise Refusal(f"{point} is not writable")
+        return {"point": point, "before": False, "after": value, "result": "done"}
+
+
+@pytest.mark.service
+async def test_commands_are_carried_out_answered_and_refused_with_the_reason(mosquitto: tuple[str, int]) -> None:
+    hand = Hand()
+    async with ear(mosquitto) as others, north(mosquitto, commands=True, write=hand.write, refusal=Refusal) as uplink:
+        await others.say("light-1/on/set", '{"value": true, "who": "Li", "reason": "dusk", "id": 7}')
+        await others.say("light-1/power/set", "5")
+        await others.say("light-1/broken/set", '{"value": ')
+        await others.say("light-1/fails/set", "1")
+        await eventually(lambda: len([t for t, _, _ in others.heard if t.endswith("/result")]) == 4)
+        assert others.on("light-1/on/result") == [
+            {"ok": True, "point": "light-1.on", "before": False, "after": True, "result": "done", "id": 7}
+        ]
+        assert others.on("light-1/power/result") == [{"ok": False, "error": "light-1.power is not writable"}]
+        assert others.on("light-1/broken/result") == [
+            {"ok": False, "error": "is not JSON; check quotes and brackets"}
+        ]
+        assert others.on("light-1/fails/result") == [{"ok": False, "error": "failed; the gateway's log says why"}]
+        assert hand.done[0] == ("light-1.on", True, "Li", "dusk")
+        assert ("light-1.power", 5, "mqtt", "command over MQTT") in hand.done
+        assert uplink.refused == 3
+        assert uplink.stats.state == "up"
+
+
+@pytest.mark.service
+async def test_a_retained_command_is_not_carried_out_at_each_connect(mosquitto: tuple[str, int]) -> None:
+    hand = Hand()
+    async with ear(mosquitto) as others:
+        await others.say("light-1/on/set", "true", retain=True)
+        async with north(mosquitto, commands=True, write=hand.write):
+            await eventually(lambda: others.on("light-1/on/result"))
+    assert "publish it without retain" in others.on("light-1/on/result")[0]["error"]
+    assert hand.done == []
+
+
+@pytest.mark.service
+async def test_commands_are_not_listened_to_unless_the_site_file_says_so(mosquitto: tuple[str, int]) -> None:
+    hand = Hand()
+    async with ear(mosquitto) as others, north(mosquitto, write=hand.write) as uplink:
+        await others.say("light-1/on/set", "true")
+        await others.say("alarms/probe", '{"id": "probe"}', retain=False)
+        await uplink.send([row(1)])
+        await eventually(lambda: others.on("light-1/readings"))
+    assert others.on("light-1/on/result") == []
+    assert hand.done == []
+
+
+@contextmanager
+def keeping_broker(port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A broker that keeps what subscribers have not had over a restart."""
+    config = folder / "keeping.conf"
+    config.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {folder}/\n"
+        "max_queued_messages 100000\nuser root\n"
+    )
+    with running([need("mosquitto", "mosquitto"), "-c", str(config)], port, folder / "keeping.log") as process:
+        yield process
+
+
+async def hear_for_ever(port: int, heard: set[int]) -> None:
+    """A subscriber that the broker keeps messages for while either is away."""
+    while True:
+        try:
+            async with aiomqtt.Client("127.0.0.1", port, identifier="cloud", clean_session=False) as client:
+                await client.subscribe("courtyard/maple/+/readings", 1)
+                async for message in client.messages:
+                    assert isinstance(message.payload, bytes)
+                    heard.add(json.loads(message.payload)["values"]["n"])
+        except aiomqtt.MqttError:
+            await asyncio.sleep(0.05)
+
+
+def put(store: ReadingsStore, first: int, count: int) -> None:
+    for n in range(first, first + count):
+        store.append("light-1", ("n",), (n,), None, TIME_NS + n)
+
+
+@pytest.mark.service
+async def test_a_broker_that_stops_and_starts_again_costs_no_reading(tmp_path: Path) -> None:
+    port, heard = free_port(), set[int]()
+    where = settings(("127.0.0.1", port))
+    async with (
+        open_readings(tmp_path / "readings.db", 0.05) as store,
+        open_mqtt("north", where, SITE, SystemClock()) as uplink,
+    ):
+        tasks = [
+            asyncio.create_task(
+                drain(store, "north", uplink.send, SystemClock(), uplink.stats, limit=50, linger_s=0.01)
+            ),
+            asyncio.create_task(hear_for_ever(port, heard)),
+        ]
+        put(store, 0, 200)
+        with keeping_broker(port, tmp_path):
+            await eventually(lambda: len(heard) > 100, 10)
+            put(store, 200, 1000)
+            await eventually(lambda: len(heard) > 250, 10)
+        await eventually(lambda: uplink.stats.state == "down")
+        put(store, 1200, 200)
+        assert store.behind(store.cursor("north")) >= 200
+        with keeping_broker(port, tmp_path):
+            await eventually(lambda: len(heard) == 1400, 20)
+            await eventually(lambda: store.cursor("north") == 1400)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+    assert heard == set(range(1400))
+
+
+async def test_a_broker_that_is_not_there_or_refuses_is_named_with_the_reason() -> None:
+    port = free_port()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.read(1000):
+            writer.write(b"\x20\x02\x00\x05")  # CONNACK: not authorised
+            await writer.drain()
+        writer.close()
+
+    async with open_mqtt("north", settings(("127.0.0.1", port)), SITE, SystemClock()) as uplink:
+        with pytest.raises(UplinkDown, match=rf"broker 127.0.0.1:{port} cannot be reached: .*Connect call failed"):
+            await uplink.send([row(1)])
+        server = await asyncio.start_server(refuse, "127.0.0.1", port)
+        async with server:
+            await eventually(lambda: "Not authorized" in (uplink.stats.last_error or ""))
+            with pytest.raises(UplinkDown) as down:
+                await uplink.send([row(1)])
+            assert down.value.retry_after_s == 1
+
+
+def test_settings_refuse_a_prefix_with_wildcards_and_never_show_the_password() -> None:
+    for prefix in ("a/#", "+", "/a", "a/", "$SYS", ""):
+        with pytest.raises(ValidationError):
+            settings(("h", 1), prefix=prefix)
+    assert settings(("h", 1), prefix="city/courtyard").prefix == "city/courtyard"
+    assert "secret-1" not in repr(settings(("h", 1), password="secret-1"))
+    with pytest.raises(ValidationError):
+        settings(("h", 70_000))

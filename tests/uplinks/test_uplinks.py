@@ -1,0 +1,95 @@
+"""All uplinks of a site: each runs by itself, says how it is doing, and is forgotten with the site file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from drivers.point import Text, Value
+from edge.clock import ManualClock
+from edge.store.readings import ReadingsStore, open_readings
+from edge.uplinks import UPLINKS, Uplink, open_uplinks, view_of
+from edge.uplinks.shape import EquipmentView, PointView
+from tests.support import eventually, free_port
+
+
+class House:
+    """As much of a daemon as uplinks see."""
+
+    def __init__(self, store: ReadingsStore, **uplinks: dict[str, object]) -> None:
+        self.clock = ManualClock()
+        self.store = store
+        self.uplinks: dict[str, Uplink] = {}
+        self.desk = self
+        point = SimpleNamespace(id="pump-1.pressure", unit="bar", title=Text("压力", "Pressure"))
+        pump = SimpleNamespace(
+            id="pump-1", equipment_class="pump", profile=SimpleNamespace(id="pump/vfd"),
+            location="地下", name="1号泵", device=SimpleNamespace(points=(point,)),
+        )  # fmt: skip
+        self.site = SimpleNamespace(
+            info=SimpleNamespace(id="maple"),
+            equipment={"pump-1": pump},
+            uplinks={name: UPLINKS[str(keys["type"])].model_validate(keys) for name, keys in uplinks.items()},
+        )
+
+    def alarms(self) -> list[dict[str, Any]]:
+        return []
+
+    def orders(self) -> list[dict[str, Any]]:
+        return []
+
+    async def write_point(self, point_id: str, value: Value, who: str, reason: str) -> dict[str, Any]:
+        raise AssertionError((point_id, value, who, reason))
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[ReadingsStore]:
+    async with open_readings(tmp_path / "readings.db", 600) as opened:
+        yield opened
+
+
+def test_the_outside_is_told_of_a_site_by_class_profile_and_place() -> None:
+    view = view_of(House(None).site)  # type: ignore[arg-type]  # no store needed
+    assert view.id == "maple"
+    assert view.equipment == {"pump-1": EquipmentView("pump", "pump/vfd", "地下", "1号泵")}
+    assert view.points == {"pump-1.pressure": PointView("bar", {"zh": "压力", "en": "Pressure"})}
+
+
+async def test_the_cursor_of_an_uplink_that_left_the_site_file_is_forgotten(store: ReadingsStore) -> None:
+    store.append("pump-1", ("pressure",), (3.5,), None, 1)
+    store.advance("old", 1)
+    store.advance("north", 1)
+    assert [name for name, _ in open_uplinks(House(store, north={"type": "mqtt"}))] == ["uplink[north]"]
+    assert store.cursors() == {"north": 1}
+
+
+async def test_uplinks_whose_far_ends_are_away_say_why_and_what_waits(store: ReadingsStore) -> None:
+    port = free_port()
+    house = House(
+        store,
+        cloud={"type": "influxdb", "url": f"http://127.0.0.1:{port}", "org": "o", "bucket": "b"},
+        north={"type": "mqtt", "port": port},
+    )
+    tasks = [asyncio.create_task(run(), name=name) for name, run in open_uplinks(house)]
+    assert house.uplinks["cloud"].status()["state"] == "connecting"
+    store.append("pump-1", ("pressure",), (3.5,), None, house.clock.wall_ns())
+    await eventually(lambda: set(house.clock.sleeping()) >= {task.get_name() for task in tasks})
+    house.clock.advance(0.5)
+    await eventually(lambda: all(uplink.status()["state"] == "down" for uplink in house.uplinks.values()))
+    house.clock.advance(10)
+    for name, kind in (("cloud", "influxdb"), ("north", "mqtt")):
+        status = house.uplinks[name].status()
+        assert f"127.0.0.1:{port}" in status.pop("reason")
+        assert status == {
+            "name": name, "type": kind, "state": "down", "lag_s": 10.5, "backlog": 1, "sent": 0, "rejected": 0,
+        }  # fmt: skip
+        house.uplinks[name].announce("alarm", "pump-1.dry", {"id": "pump-1.dry", "state": "unacknowledged"})
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert all(task.cancelled() for task in tasks)
