@@ -10,7 +10,7 @@ import logging
 from typing import Any, cast
 
 from drivers.driver import Clock, ConnectionDown, Link, ListeningLink, PolledLink
-from drivers.point import Point, Quality, Tally, Value
+from drivers.point import Batch, Point, Quality, Tally, Value
 from edge.acquisition.scheduler import Poller
 from edge.engine import Engine
 from edge.site import Connection, Equipment
@@ -32,6 +32,8 @@ class Acquired:
         self._since_ns = clock.wall_ns()
         self._link: Link | None = None
         self._poller: Poller | None = None
+        self._deserted = False
+        """Open, but none of its devices answers."""
         engine.connection(connection.name, up=False)
 
     async def run(self) -> None:
@@ -49,14 +51,21 @@ class Acquired:
     async def _read(self, link: Link) -> None:
         if self.connection.driver.plan:
             polled = cast(PolledLink, link)
-            self._poller = Poller(
-                polled, self.connection.requests, self._clock, self._engine.feed, before=self._poller
-            )
+            self._poller = Poller(polled, self.connection.requests, self._clock, self._take, before=self._poller)
             await self._poller.run()
         else:
             async for batch in cast(ListeningLink, link).listen():
                 self._engine.feed(batch)
         raise ConnectionDown(f"{self.connection.name}: the connection has ended")
+
+    def _take(self, batch: Batch) -> None:
+        """A polled batch. Where the last device of several falls silent it is the line that is lost, not each of them."""
+        if self._poller is not None and (self._deserted or batch.quality is Quality.BAD_COMM):
+            deserted = len(self._poller.figures.silent) == len(self.connection.devices) > 1
+            if deserted is not self._deserted:
+                self._deserted = deserted
+                self._engine.connection(self.connection.name, up=not deserted)
+        self._engine.feed(batch)
 
     def _opened(self, link: Link) -> None:
         if self.reason:
@@ -64,6 +73,7 @@ class Acquired:
         self._link, self.up, self.reason = link, True, ""
         link.tally = self.tally  # counts go on over reconnections
         self._since_ns = self._clock.wall_ns()
+        self._deserted = False
         self._engine.connection(self.connection.name, up=True)
 
     def _closed(self) -> None:
@@ -101,8 +111,8 @@ class Acquired:
         return {
             "name": self.connection.name,
             "type": self.connection.settings.type,
-            "state": "up" if self.up else "down",
-            "reason": self.reason or None,
+            "state": "up" if self.up and not self._deserted else "down",
+            "reason": self.reason or ("none of its devices answers" if self._deserted else None),
             "since": iso(self._since_ns),
             "equipment": len(self.connection.devices),
             "messages": tally.messages,

@@ -25,6 +25,8 @@ from simulators.serve import Served
 STEP_S = 0.5
 REST_S = 10.0
 """Real time in which everything must have come to rest after a step."""
+QUIET = 3
+"""So many looks in a row must find everything at rest: a pty hands its bytes on a moment later."""
 LOSSY_S = 0.05
 """Real time given to messages that may never arrive, because their broker or line is gone."""
 
@@ -50,7 +52,9 @@ class Community:
     async def rest(self) -> None:
         """Wait until everything that this moment causes has been done."""
         began = time.monotonic()
-        while not self._resting(lossy=time.monotonic() - began > LOSSY_S):
+        quiet = 0
+        while quiet < QUIET:
+            quiet = quiet + 1 if self._resting(lossy=time.monotonic() - began > LOSSY_S) else 0
             assert time.monotonic() - began < REST_S, f"never comes to rest: {self._restless()}"
             await asyncio.sleep(0.001)
 
@@ -92,7 +96,8 @@ async def community(
     began_s = clock.mono_s()
     stop = asyncio.Event()
     up: asyncio.Future[tuple[House, Console]] = asyncio.get_running_loop().create_future()
-    overrides = {"console": {"listen": "127.0.0.1:0"}}
+    # Time-outs are real time; with simulators in the same process a short one is long enough.
+    overrides = {"console": {"listen": "127.0.0.1:0"}, "connections": {"pump-room": {"timeout": 0.05}}}
     async with (
         simulated(
             CONFIG / "site.yaml", overrides, SCENARIOS / f"{scenario}.yaml", seed=seed, clock=clock, paced=False
