@@ -13,6 +13,8 @@ from dataclasses import dataclass
 PAUSE_S = 60.0
 """Between a round that reached nobody and the next; doubles up to PAUSE_MAX_S."""
 PAUSE_MAX_S = 900.0
+_TICK_S = 1e-6
+"""Below what adding times as floating point may miss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Climb:
     def due(self, now_s: float) -> list[int]:
         """The steps that are due and not yet taken; they count as taken from now on."""
         steps = []
-        while (at := self.next_s()) is not None and at <= now_s:
+        while (at := self.next_s()) is not None and at <= now_s + _TICK_S:
             steps.append(self.taken)
             self.taken += 1
             self.hurried = False
