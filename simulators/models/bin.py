@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 REPORT_S = 600.0
 HOT_REPORT_S = 60.0
 """While it is hot the sensor hurries."""
-HOT_C = 60.0
+HOT_C = 60.5
+"""Set a little above the alarm's 60 °C: what is reported, in steps of 0.1 °C, is then over it too."""
 FULL_PERCENT = 85.0
 EMPTY_MM, FULL_MM = 1000.0, 150.0
 """Distance from the lid to the floor, and to what counts as full."""
