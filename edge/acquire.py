@@ -59,7 +59,7 @@ class Acquired:
         raise ConnectionDown(f"{self.connection.name}: the connection has ended")
 
     def _take(self, batch: Batch) -> None:
-        """A polled batch. Where the last device of several falls silent it is the line that is lost, not each of them."""
+        """A polled batch. Where the last of several devices falls silent, it is the line that is lost."""
         if self._poller is not None and (self._deserted or batch.quality is Quality.BAD_COMM):
             deserted = len(self._poller.figures.silent) == len(self.connection.devices) > 1
             if deserted is not self._deserted:

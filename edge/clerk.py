@@ -24,7 +24,8 @@ WAITING = 10_000
 
 log = logging.getLogger(__name__)
 
-State = dict[tuple[str, str], dict[str, Any] | None]
+Changes = Mapping[tuple[str, str], dict[str, Any] | None]
+"""(kind, key) -> what is to be kept of it now; None: nothing."""
 
 
 class Clerk:
@@ -40,7 +41,7 @@ class Clerk:
         self._queue: deque[tuple[Sequence[Happening], asyncio.Future[None] | None]] = deque()
         self._wake = asyncio.Event()
         self._entries: deque[Entry] = deque(maxlen=WAITING)
-        self._state: State = {}
+        self._state: dict[tuple[str, str], dict[str, Any] | None] = {}
         self._busy = False
         self._troubled = False
 
@@ -61,12 +62,13 @@ class Clerk:
         self._wake.set()
         await written
 
-    async def note(self, kind: str, subject: str, body: dict[str, Any]) -> None:
-        """Write an entry of another kind (a command, a push)."""
+    async def note(self, kind: str, subject: str, body: dict[str, Any], state: Changes | None = None) -> None:
+        """Write an entry of another kind (a command, a push), and the state that it left."""
+        self._state.update(state or {})
         self._entries.append(Entry(kind, subject, self._clock.wall_ns(), body))
         await self._commit()
 
-    async def keep(self, state: Mapping[tuple[str, str], dict[str, Any] | None]) -> None:
+    async def keep(self, state: Changes) -> None:
         """Write present states that nobody is told of (meters)."""
         self._state.update(state)
         await self._commit()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 from drivers.driver import Clock
 from edge.acquire import Acquired
@@ -20,7 +19,7 @@ from edge.alarms.machine import State
 from edge.clerk import Clerk
 from edge.desk import Desk
 from edge.engine import Engine, Happening
-from edge.events import Event, Hub
+from edge.events import Event, Hub, Kind
 from edge.notices import Notices
 from edge.response.dispatcher import Dispatcher, PushRecord
 from edge.response.notice import Notice
@@ -78,8 +77,8 @@ class House:
 
     async def _told(self, notice: Notice) -> bool:
         """Whether anybody was pushed this notice, on any channel."""
-        pushed = await self.ledger.journal(kind="push", subject=notice.id, limit=1, newest_first=True)
-        return bool(pushed) and pushed[0][1].time_ns >= notice.time_ns
+        pushed = await self.ledger.journal(kind="push", subject=notice.id, limit=50, newest_first=True)
+        return any(entry.body["ok"] and entry.time_ns >= notice.time_ns for _, entry in pushed)
 
 
 async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, clock: Clock) -> House:
@@ -94,7 +93,7 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
 
     async def record(push: PushRecord) -> None:
         body = push.to_body()
-        await clerk.note("push", push.notice_id, body)
+        await clerk.note("push", push.notice_id, body, dispatcher.pending())
         hub.publish(Event("push", body, clock.wall_ns()))
 
     dispatcher = Dispatcher(site.duty, site.info.language, clock, record, site.zone, state)
@@ -115,17 +114,15 @@ def _teller(house: House) -> Callable[[Happening], None]:
         if notice is not None:
             (house.dispatcher.resolved if notice.resolved else house.dispatcher.notify)(notice)
         if isinstance(happening, Transition):
-            if happening.event == "acknowledged":
-                house.dispatcher.acknowledged(happening.alarm.id)
-            _publish(house, "alarm", happening, house.desk.alarm_row(happening.alarm))
+            kind: Kind = "alarm"
+            row, key = house.desk.alarm_row(happening.alarm), happening.alarm.id
         else:
-            _publish(house, "order", happening, house.desk.order_row(happening.order))
+            kind = "order"
+            row, key = house.desk.order_row(happening.order), happening.order.id
+        if happening.event in ("acknowledged", "accepted", "started"):
+            house.dispatcher.acknowledged(key)
+        house.hub.publish(Event(kind, {**row, "event": happening.event, "who": happening.who}, happening.time_ns))
+        for uplink in house.uplinks.values():
+            uplink.announce(kind, key, row)
 
     return tell
-
-
-def _publish(house: House, kind: Literal["alarm", "order"], happening: Happening, row: dict[str, Any]) -> None:
-    """Tell those who look now, and those outside."""
-    house.hub.publish(Event(kind, {**row, "event": happening.event, "who": happening.who}, happening.time_ns))
-    for uplink in house.uplinks.values():
-        uplink.announce(kind, row["id"], row)

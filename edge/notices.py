@@ -12,7 +12,7 @@ from edge.upkeep.orders import OrderEvent
 
 TOLD = {"raised", "re-raised", "cleared"}
 """Transitions that people are pushed; acknowledging and shelving are acts of people themselves."""
-ORDER_TOLD = {"opened"}
+ORDER_TOLD = {"opened", "verified", "cancelled"}
 
 
 class Notices:
@@ -43,6 +43,7 @@ class Notices:
             place=place,
             time_ns=transition.time_ns,
             resolved=transition.event == "cleared",
+            respond_s=alarm.respond_s,
         )
 
     def _line(self, advice: str, point: Point | None, value: object, language: Language) -> str:
@@ -64,7 +65,7 @@ class Notices:
             equipment=name,
             place=place,
             time_ns=event.time_ns,
-            resolved=False,
+            resolved=event.event != "opened",
         )
 
     def _where(self, equipment_id: str) -> tuple[str, str]:

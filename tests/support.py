@@ -53,7 +53,9 @@ def need(program: str, package: str) -> str:
 
 
 @contextmanager
-def running(command: Sequence[str], port: int, log: Path, within_s: float = 15.0) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: Sequence[str], port: int, log: Path, within_s: float = 15.0
+) -> Iterator[subprocess.Popen[bytes]]:
     """A real service, ready to be connected to on a loopback port, ended with the block."""
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process:
         try:

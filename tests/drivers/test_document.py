@@ -31,8 +31,9 @@ def read(text: str) -> Document:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("on", "on"), ("no", "no"), ("08:00", "08:00"), ("0777", 777), ("0x1F", 31), ("1e3", 1000.0), ("true", True),
-        ("~", None), ("'12'", "12"), ("-7", -7), ("1_000", "1_000"), ("2026-03-02", "2026-03-02"), (".5", 0.5), ("", None),
+        ("on", "on"), ("no", "no"), ("08:00", "08:00"), ("0777", 777), ("0x1F", 31), ("1e3", 1000.0), ("-7", -7),
+        ("true", True), ("~", None), ("'12'", "12"), ("1_000", "1_000"), ("2026-03-02", "2026-03-02"), (".5", 0.5),
+        ("", None),
     ],
 )  # fmt: skip
 def test_scalars_mean_what_yaml_1_2_says(text: str, value: object) -> None:
@@ -47,7 +48,10 @@ def test_every_mistake_is_shown_at_once_where_it_stands() -> None:
         "x.yaml:2:1: line.baudrate: is missing; add it",
         "x.yaml:3:3: line.baudrat: unknown key; did you mean baudrate?",
         "x.yaml:4:3: line.parity: is 'X'; write one of N, E, O",
-        "x.yaml:6:4: lines.0.baudrate: is 'fast'; input should be a valid integer, unable to parse string as an integer",
+        (
+            "x.yaml:6:4: lines.0.baudrate: is 'fast'; input should be a valid integer, "
+            "unable to parse string as an integer"
+        ),
     ]
 
 

@@ -119,7 +119,7 @@ async def test_a_report_is_what_chirpstack_would_publish() -> None:
         subscribed(served.broker, UP.format("24e124713d100001")) as (_, heard),
     ):
         await eventually(lambda: heard.messages)
-        (report,) = heard.bodies("/up")
+        report = heard.bodies("/up")[0]
         assert report["deviceInfo"]["devEui"] == "24e124713d100001"
         assert report["deviceInfo"]["deviceName"] == "bin-01"
         assert report["time"] == "2026-01-01T00:00:00.000+00:00"
@@ -162,10 +162,10 @@ async def test_each_report_has_an_id_and_a_frame_counter_of_its_own() -> None:
             clock.advance(60)
             await eventually(lambda: "simulated world" in clock.sleeping())
         await eventually(lambda: len(heard.messages) >= 4)
-        reports = heard.bodies("/up")
-        assert len({report["deduplicationId"] for report in reports}) == len(reports)
-        counters = [report["fCnt"] for report in reports]
-        assert counters == sorted(counters)
+        # Whoever subscribes in the moment of a report has it twice: as it goes by, and as the retained one.
+        counters = {report["deduplicationId"]: report["fCnt"] for report in heard.bodies("/up")}
+        assert list(counters.values()) == sorted(set(counters.values()))
+        assert len(counters) >= 4
 
 
 async def test_a_silent_sensor_sends_nothing() -> None:

@@ -63,7 +63,7 @@ async def test_who_sleeps_is_passed_and_who_acknowledges_is_left_alone(tmp_path:
         await story.house.desk.alarm_step("lift-2.alarm_button", "ack", "李伟")
         await story.live(170)
         assert [who for _, who in pushes(story, "lift-2.alarm_button")] == ["desk", "engineer"]
-        raised = dict((name, at) for at, name in story.happened("alarm", "raised"))["bin-07.hot"]
+        raised = {name: at for at, name in story.happened("alarm", "raised")}["bin-07.hot"]
         assert pushes(story, "bin-07.hot")[2] == (raised + 180, "lead")
 
 

@@ -1,0 +1,95 @@
+"""Written before told; and told all the same where the disk will not write."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, cast
+
+import pytest
+
+from drivers.point import Text
+from edge.alarms.alarm import Alarm, Priority, Transition
+from edge.alarms.machine import State
+from edge.clerk import Clerk
+from edge.clock import ManualClock
+from edge.engine import Happening
+from edge.store.ledger import Entry, Ledger, StoreError
+
+
+class Disk:
+    """A ledger that may refuse, and that notes when it was asked to write."""
+
+    def __init__(self, story: list[str]) -> None:
+        self.story = story
+        self.full = False
+        self.entries: list[Entry] = []
+        self.state: dict[tuple[str, str], Any] = {}
+
+    async def commit(self, entries: Sequence[Entry], state: Mapping[tuple[str, str], Any]) -> list[int]:
+        await asyncio.sleep(0)
+        if self.full:
+            raise StoreError("disk full")
+        self.story.append("written")
+        self.entries += entries
+        self.state |= state
+        return []
+
+
+def raised(name: str) -> Transition:
+    alarm = Alarm(
+        id=name, equipment="pump-1", rule=name, code="X", priority=Priority.HIGH, state=State.UNACKNOWLEDGED,
+        name=Text("名", "name"), advice=Text("做", "do"), cause=None, consequence=None, respond_s=60, shelvable=True,
+    )  # fmt: skip
+    return Transition(alarm, "raised", 1)
+
+
+class Desk:
+    """A clerk at work, and the story of what was written and told."""
+
+    def __init__(self) -> None:
+        self.story: list[str] = []
+        self.disk = Disk(self.story)
+        self.clerk = Clerk(cast(Ledger, self.disk), ManualClock())
+        self.clerk.listeners.append(self.told)
+
+    def told(self, happening: Happening) -> None:
+        assert isinstance(happening, Transition)
+        self.story.append(f"told {happening.alarm.id}")
+
+
+async def test_nobody_is_told_before_it_is_written() -> None:
+    desk = Desk()
+    desk.clerk.take([raised("a"), raised("b")])
+    await desk.clerk.drain()
+    assert desk.story == ["written", "told a", "told b"]
+    assert ("alarm", "a") in desk.disk.state
+
+
+async def test_whoever_asked_waits_until_it_is_written_and_told() -> None:
+    desk = Desk()
+    running = asyncio.create_task(desk.clerk.run())
+    desk.clerk.take([raised("a")])
+    await desk.clerk.settled()
+    assert desk.story == ["written", "told a"]
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_a_full_disk_keeps_nobody_from_being_told_and_is_caught_up_on(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    desk = Desk()
+    desk.disk.full = True
+    for name in ("a", "b"):
+        desk.clerk.take([raised(name)])
+        await desk.clerk.drain()
+    assert desk.story == ["told a", "told b"]
+    assert desk.clerk.unwritten == 2
+    desk.disk.full = False
+    await desk.clerk.note("command", "x", {})
+    assert [entry.subject for entry in desk.disk.entries] == ["a", "b", "x"]
+    assert desk.clerk.unwritten == 0
+    assert len(caplog.records) == 2  # once lost, once back
