@@ -49,7 +49,7 @@ async def test_it_reads_a_lift_over_tcp(mbpoll: str) -> None:
     async with serve([connection("elevators")], members, world, ManualClock(), prefer_site_address=False) as served:
         for unit in (1, 4):
             keys = addressed(f"lift-{unit}")[0].profile.points
-            read = await poll(mbpoll, *tcp(served, "-a", str(unit), "-t", "3", "-r", "0", "-c", "3"))
+            read = await poll(mbpoll, *tcp(served, "-a", str(unit), "-t", "4", "-r", "0", "-c", "3"))
             values = world.models[f"lift-{unit}"].values()
             bits = sum(
                 bool(values[name]) << bit
