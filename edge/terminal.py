@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text as Rich
 
 from edge.house import House
+from edge.texts import CLASSES
 
 PUSHES_SHOWN = 8
 REFRESH_S = 1.0
@@ -69,10 +70,9 @@ class Terminal:
     def push(self, line: str) -> None:
         """A push has gone out."""
         self._count += 1
-        stamped = f"{time.strftime('%H:%M:%S')} {line}"
-        self._pushes.append(stamped)
+        self._pushes.append(line)
         if not self._console.is_terminal:
-            self._console.print(stamped, soft_wrap=True, markup=False)
+            self._console.print(line, soft_wrap=True, markup=False)
 
     def complain(self, line: str) -> None:
         """It cannot go on."""
@@ -120,7 +120,7 @@ class Terminal:
         for name, row in _by_class(house).items():
             quality = Rich(str(row["good"]), style="green" if row["good"] == row["points"] else "yellow")
             alarm = Rich(str(row["alarms"]), style="red" if row["alarms"] else "dim")
-            table.add_row(name, str(row["equipment"]), str(row["points"]), quality, alarm, str(row["orders"]))
+            table.add_row(CLASSES[name].get(language), str(row["equipment"]), str(row["points"]), quality, alarm, str(row["orders"]))
         lines = Group(
             *(Rich(line, style=_style_of(line), no_wrap=True, overflow="ellipsis") for line in self._pushes)
         )

@@ -6,6 +6,19 @@ from datetime import UTC, datetime
 
 from drivers.point import Language, Point, Text, Value
 
+CLASSES: dict[str, Text] = {
+    "elevator": Text("电梯", "elevators"),
+    "pump": Text("水泵", "pumps"),
+    "bin": Text("垃圾桶", "bins"),
+    "light": Text("照明", "lights"),
+    "perimeter": Text("周界", "perimeter"),
+    "meter": Text("仪表", "meters"),
+    "environment": Text("环境", "environment"),
+    "fire": Text("消防", "fire"),
+    "power": Text("供电", "power"),
+}
+"""Equipment classes as staff call them."""
+
 YES_NO = {True: Text("是", "yes"), False: Text("否", "no")}
 
 
