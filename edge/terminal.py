@@ -120,7 +120,8 @@ class Terminal:
         for name, row in _by_class(house).items():
             quality = Rich(str(row["good"]), style="green" if row["good"] == row["points"] else "yellow")
             alarm = Rich(str(row["alarms"]), style="red" if row["alarms"] else "dim")
-            table.add_row(CLASSES[name].get(language), str(row["equipment"]), str(row["points"]), quality, alarm, str(row["orders"]))
+            title = CLASSES[name].get(language)
+            table.add_row(title, str(row["equipment"]), str(row["points"]), quality, alarm, str(row["orders"]))
         lines = Group(
             *(Rich(line, style=_style_of(line), no_wrap=True, overflow="ellipsis") for line in self._pushes)
         )
