@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from drivers.document import merge
 from edge.app import run
 from edge.clock import ManualClock
 from edge.console.server import Console
@@ -89,15 +90,23 @@ class Community:
 
 @asynccontextmanager
 async def community(
-    state: Path, scenario: str, seed: int = 1, clock: ManualClock | None = None
+    state: Path,
+    scenario: str,
+    seed: int = 1,
+    clock: ManualClock | None = None,
+    over: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Community]:
-    """The demo's site on a scenario, running while in the block."""
+    """The demo's site on a scenario, running while in the block; `over` is laid over its site file."""
     clock = clock or ManualClock()
     began_s = clock.mono_s()
     stop = asyncio.Event()
     up: asyncio.Future[tuple[House, Console]] = asyncio.get_running_loop().create_future()
     # Time-outs are real time; with simulators in the same process a short one is long enough.
-    overrides = {"console": {"listen": "127.0.0.1:0"}, "connections": {"pump-room": {"timeout": 0.05}}}
+    overrides: dict[str, Any] = {
+        "console": {"listen": "127.0.0.1:0"},
+        "connections": {"pump-room": {"timeout": 0.05}},
+    }
+    overrides = merge(overrides, over or {})
     async with (
         simulated(
             CONFIG / "site.yaml", overrides, SCENARIOS / f"{scenario}.yaml", seed=seed, clock=clock, paced=False
