@@ -26,6 +26,7 @@ from pymodbus.exceptions import ConnectionException, ModbusIOException
 from pymodbus.pdu import ModbusPDU
 
 from drivers.driver import BadAnswer, Clock, ConnectionDown, DeviceSilent, Driver, Refused
+from drivers.modbus.check import check
 from drivers.modbus.codec import decode as decode_one
 from drivers.modbus.codec import encode, qualities
 from drivers.modbus.frames import BrokenFrame, Gate, RtuGate, TcpGate
@@ -346,7 +347,7 @@ async def open_connection(
 
 
 def _driver(settings: type[TcpSettings] | type[RtuSettings] | type[RtuTcpSettings]) -> Driver:
-    return Driver("modbus", settings, UnitKeys, RegisterKeys, Limits, open_connection, plan=plan)
+    return Driver("modbus", settings, UnitKeys, RegisterKeys, Limits, open_connection, plan=plan, check=check)
 
 
 TCP = _driver(TcpSettings)

@@ -7,6 +7,7 @@ Application Protocol V1.1b3; "40001" of a maker's sheet is `register: holding, a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -30,6 +31,7 @@ REGISTERS = {
     "uint64": 4, "int64": 4, "float64": 4,
 }  # fmt: skip
 """Registers that a value of a type takes; a string says its own `length`."""
+_LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 _LOWEST = {"int16": -(1 << 15), "int32": -(1 << 31), "int64": -(1 << 63)}
 
 
@@ -152,21 +154,25 @@ class RegisterKeys(Keys):
                 self.type == "string" and self.order in ("CDAB", "DCBA"),
                 f"order {self.order} is not known for a string; write ABCD, or BADC where each pair is swapped",
             ),
+            (
+                not 1e-30 < abs(self.scale or 1) < 1e30 or not abs(self.offset) < 1e30,
+                "scale and offset are numbers of the maker's sheet; none is that large or small",
+            ),
             (self.scale == 0, "scale 0 would make every value the same; write the factor of the maker's sheet"),
             (
                 self.address + self.width > 65536,
                 f"{self.width} registers from {self.address} end beyond address 65535",
             ),
             *(
-                (not self._is_code(code), f"missing code {code:g} does not fit type {self.type}")
+                (not self._is_code(code), f"missing code {code} does not fit type {self.type}")
                 for code in self.missing
             ),
         ]
 
     def _is_code(self, code: int | float) -> bool:
         if self.type.startswith("float"):
-            return True
-        return code == int(code) and _LOWEST.get(self.type, 0) <= code < 1 << 16 * self.width
+            return abs(code) <= (_LARGEST_FLOAT32 if self.type == "float32" else sys.float_info.max)
+        return code % 1 == 0 and _LOWEST.get(self.type, 0) <= code < 1 << 16 * self.width
 
     @property
     def register(self) -> Space:
