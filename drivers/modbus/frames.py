@@ -1,18 +1,18 @@
-"""Which bytes from the wire answer the request that is out: the gate in front of pymodbus's framers.
+"""The frames of Modbus, and which bytes from the wire answer the request that is out.
 
 What comes in: each request as it is sent, and bytes as they arrive, in any pieces. What goes out: the one whole
-frame that answers, or a broken one's reason; all else is counted. pymodbus accepts what is not asked for (any
-function code and byte count, transaction id 0), lets a wrong CRC end as a time-out, and forgets an incomplete
-frame; here nothing passes that does not fit the request. Frames after Modbus Messaging on TCP/IP V1.0b (MBAP)
-and Modbus over Serial Line V1.02 (RTU). Pure.
+frame that answers, or a broken one's reason; all else is counted. Nothing passes that does not fit the request:
+not another function code or byte count, not another transaction id. Frames after Modbus Messaging on TCP/IP V1.0b
+(MBAP) and Modbus over Serial Line V1.02 (RTU). Pure.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
+_HEADER = struct.Struct(">HHHB")
 _MBAP = 6
 """Transaction id, protocol id and length: two bytes each, before the unit id."""
 _LARGEST_TCP = 254
@@ -46,8 +46,7 @@ class BrokenFrame(Exception):
     """What came can be no answer to what is out, and no other will come."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What the answer to one request must look like."""
 
     transaction: int
@@ -77,7 +76,7 @@ class Asked:
             return f"function {pdu[0]} answered a request of function {self.function}"
         if len(pdu) != self.size:
             return f"the answer has {len(pdu)} bytes where {self.size} were asked for"
-        if pdu[1 : 1 + len(self.head)] != self.head:
+        if not pdu.startswith(self.head, 1):
             return "the answer is to another address or number of values"
         return None
 
@@ -112,6 +111,14 @@ class Gate:
         self._count("truncated")
         return True
 
+    def packet(self, unit: int, pdu: bytes) -> bytes:
+        """A request as it goes over the wire."""
+        raise NotImplementedError
+
+    def pdu(self, frame: bytes) -> bytes:
+        """What a frame that was let through says: function code and data."""
+        raise NotImplementedError
+
     def _expect(self, packet: bytes) -> Asked:
         raise NotImplementedError
 
@@ -135,12 +142,23 @@ class Gate:
 class TcpGate(Gate):
     """MBAP frames: the length says where one ends, the transaction id what it answers."""
 
+    _transaction = 0
+
+    def packet(self, unit: int, pdu: bytes) -> bytes:
+        """With the next transaction id, 1 to 65535."""
+        self._transaction = self._transaction % 0xFFFF + 1
+        return _HEADER.pack(self._transaction, 0, 1 + len(pdu), unit) + pdu
+
+    def pdu(self, frame: bytes) -> bytes:
+        """Without header and unit id."""
+        return frame[_MBAP + 1 :]
+
     def _expect(self, packet: bytes) -> Asked:
         return Asked.by(packet[_MBAP], packet[_MBAP + 1 :], int.from_bytes(packet[:2], "big"))
 
     def _search(self) -> bytes:
         while len(self._held) > _MBAP + 1:
-            transaction, protocol, length = struct.unpack_from(">HHH", self._held)
+            transaction, protocol, length, unit = _HEADER.unpack_from(self._held)
             if protocol or not 2 <= length <= _LARGEST_TCP:
                 self._broken("header", "the bytes that came are no Modbus TCP header")
                 break
@@ -149,9 +167,9 @@ class TcpGate(Gate):
             frame, self._held = self._held[: _MBAP + length], self._held[_MBAP + length :]
             asked = self._asked
             if asked is None or transaction != asked.transaction:
-                self._pass(frame[_MBAP], "late")
+                self._pass(unit, "late")
                 continue
-            if reason := asked.mismatch(frame[_MBAP], frame[_MBAP + 1 :]):
+            if reason := asked.mismatch(unit, frame[_MBAP + 1 :]):
                 self._broken("mismatch", reason)
             self._asked = None
             return frame
@@ -160,6 +178,15 @@ class TcpGate(Gate):
 
 class RtuGate(Gate):
     """RTU frames: found by the length that the request foretells and by their CRC."""
+
+    def packet(self, unit: int, pdu: bytes) -> bytes:
+        """With its CRC."""
+        body = bytes([unit]) + pdu
+        return body + crc16(body)
+
+    def pdu(self, frame: bytes) -> bytes:
+        """Without unit id and CRC."""
+        return frame[1:-2]
 
     def _expect(self, packet: bytes) -> Asked:
         return Asked.by(packet[0], packet[1:-2])

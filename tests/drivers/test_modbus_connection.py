@@ -558,7 +558,8 @@ async def test_counts_go_on_in_the_tally_that_outlives_the_connection() -> None:
 
 async def test_the_kernel_is_told_to_notice_a_dead_peer() -> None:
     async with tcp() as stand:
-        peer = stand.link._client.ctx.transport.get_extra_info("socket")
+        assert stand.link._wire.transport is not None
+        peer = stand.link._wire.transport.get_extra_info("socket")
         assert peer.getsockopt(6, 18) == 20_000  # TCP_USER_TIMEOUT, ms
 
 

@@ -1,0 +1,129 @@
+"""One open socket or serial port: a request's packet goes out, the frame that answers it comes in.
+
+What comes in: packets, and the settings of where they go. What goes out: frames that the gate (`frames`) lets
+through; all else is counted there. The same for all three media, since the gate alone knows the framing. asyncio
+does the sockets, pymodbus the serial port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+from typing import cast
+
+from pymodbus.transport.serialtransport import create_serial_connection
+
+from drivers.driver import ConnectionDown
+from drivers.modbus.frames import BrokenFrame, Gate
+from drivers.modbus.keys import RtuSettings
+from drivers.modbus.planner import ModbusSettings
+from drivers.modbus.reasons import not_open
+
+_DEAD_S = 20
+"""A TCP peer that acknowledges nothing for so long is gone."""
+
+
+class Wire(asyncio.Protocol):
+    """The open medium. One exchange at a time: the caller holds the turn."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.quiet_since_s = 0.0
+        """When the last byte came or the last exchange ended, on the event loop's clock."""
+        self.transport: asyncio.Transport | None = None
+        """None before it is open, and once it is lost."""
+        self._gate = gate
+        self._loop = asyncio.get_running_loop()
+        self._made: asyncio.Future[None] = self._loop.create_future()
+        self._answer: asyncio.Future[bytes] | None = None
+
+    async def exchange(self, packet: bytes, timeout_s: float) -> bytes:
+        """Send a packet and return the frame that answers it.
+
+        Raises BrokenFrame as soon as what came can be no answer, TimeoutError, and ConnectionResetError where the
+        connection ends.
+        """
+        if self.transport is None:
+            raise ConnectionResetError
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        self._answer = answer
+        timer = self._loop.call_later(timeout_s, _expire, answer)
+        self._gate.ask(packet)
+        self.transport.write(packet)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+            self._answer = None
+            self.quiet_since_s = self._loop.time()
+
+    async def open(self, name: str, settings: ModbusSettings) -> None:
+        """Connect. Raises `ConnectionDown` with what to do."""
+        reason: Exception | None = None
+        try:
+            async with asyncio.timeout(settings.timeout):
+                if isinstance(settings, RtuSettings):
+                    await create_serial_connection(
+                        self._loop, lambda: self, settings.port,
+                        baudrate=settings.baudrate, bytesize=8, parity=settings.parity, stopbits=settings.stopbits,
+                    )  # fmt: skip
+                else:
+                    await self._loop.create_connection(lambda: self, settings.host, settings.port)
+                await self._made
+                return
+        except TimeoutError as error:
+            reason = error if error.errno else None
+        except (OSError, ValueError) as error:  # ValueError: a baud rate that the port does not know
+            reason = error
+        raise ConnectionDown(not_open(name, settings, reason)) from reason
+
+    async def close(self) -> None:
+        """Give the port or socket back."""
+        if self.transport is not None:
+            self.transport.close()
+            self.transport = None
+        await asyncio.sleep(0)  # the transport closes in the next round of the loop
+
+    # asyncio calls these; nothing may be raised out of them.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Open."""
+        self.transport = cast(asyncio.Transport, transport)
+        _watch_peer(transport.get_extra_info("socket"))
+        if not self._made.done():
+            self._made.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes, in any pieces."""
+        self.quiet_since_s = self._loop.time()
+        answer = self._answer
+        try:
+            frame = self._gate.take(data)
+        except BrokenFrame as error:
+            if answer is not None and not answer.done():
+                answer.set_exception(error)
+            return
+        if frame and answer is not None and not answer.done():
+            answer.set_result(frame)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The peer has hung up, or the adapter is gone: an exchange that is out ends at once."""
+        self.transport = None
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionResetError())
+
+
+def _expire(answer: asyncio.Future[bytes]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
+
+
+def _watch_peer(peer: socket.socket | None) -> None:
+    """Let the kernel find out that a TCP peer is gone without a word, so that silence means the device."""
+    if peer is None or peer.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    with suppress(OSError):  # it may be gone already
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _DEAD_S // 2)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _DEAD_S // 4)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_S * 1000)
