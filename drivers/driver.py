@@ -95,8 +95,16 @@ class Link(Protocol):
 class PolledLink(Link, Protocol):
     """A connection whose devices answer when asked. One request at a time unless the driver says otherwise."""
 
-    async def read(self, request: Any) -> Batch:
-        """Send one planned request, return its readings. Raises the four errors."""
+    @property
+    def settle_s(self) -> float:
+        """How long a device that has timed out is left alone, lest its late answer be taken for the next."""
+        ...
+
+    async def read(self, request: Any, timeout_s: float | None = None) -> Batch:
+        """Send one planned request, return its readings. Raises the four errors.
+
+        `timeout_s`: how long the device may take beyond `request.wire_s`; the connection's own time-out without it.
+        """
         ...
 
 

@@ -69,15 +69,25 @@ class ModbusLink:
         """Give the port or socket back."""
         await self._wire.close()
 
-    async def read(self, request: ReadRequest) -> Batch:
-        """One planned request. Where the device sent the same bytes as last time, `values` is the same object."""
+    @property
+    def settle_s(self) -> float:
+        """How long a device that has timed out is best left alone: its late answer carries no number on RTU."""
+        return self._settings.timeout if self._rtu else 0.0
+
+    async def read(self, request: ReadRequest, timeout_s: float | None = None) -> Batch:
+        """One planned request. Where the device sent the same bytes as last time, `values` is the same object.
+
+        `timeout_s`: how long this device may take, where that is less than the connection's time-out; on a line
+        its answer must begin by then.
+        """
         kept = self._kept.get(request)
         if kept is None:
             kept = self._kept[request] = _Kept(request)
         async with self._turn:
             answer = await self._exchange(
-                request.device.id, request.unit_id, request.pause_s, request.wire_s, kept.pdu
-            )
+                request.device.id, request.unit_id, request.pause_s, request.wire_s, kept.pdu,
+                timeout_s=timeout_s, start_s=request.start_s,
+            )  # fmt: skip
         time_ns, mono_s = self._clock.wall_ns(), self._clock.mono_s()
         if answer != kept.data:
             kept.values = request.decode(answer[2:])
@@ -131,19 +141,30 @@ class ModbusLink:
         return max(self._settings.pause, cast(Limits, device.options).pause)
 
     async def _exchange(
-        self, who: str, unit: int, pause_s: float, wire_s: float, pdu: bytes, *, refusing: bool = False
+        self,
+        who: str,
+        unit: int,
+        pause_s: float,
+        wire_s: float,
+        pdu: bytes,
+        *,
+        refusing: bool = False,
+        timeout_s: float | None = None,
+        start_s: float = 0.0,
     ) -> bytes:
         """One request and its answer's PDU; the caller holds the turn. Raises the four errors.
 
         The device's time to answer does not count what the characters take on a slow line (`wire_s`).
         """
         await self._rest(unit, pause_s)
+        timeout = self._settings.timeout if timeout_s is None else min(timeout_s, self._settings.timeout)
+        begin_s = start_s + timeout if self._rtu and timeout_s is not None else None
         try:
-            frame = await self._wire.exchange(self._gate.packet(unit, pdu), self._settings.timeout + wire_s)
+            frame = await self._wire.exchange(self._gate.packet(unit, pdu), timeout + wire_s, begin_s)
         except BrokenFrame as error:
             raise BadAnswer(f"{who}: unit {unit} on {self._name}: {error}; {self._check()}") from None
         except TimeoutError:
-            raise self._unanswered(who, unit) from None
+            raise self._unanswered(who, unit, timeout) from None
         except ConnectionResetError:
             raise ConnectionDown(lost(self._name, self._settings)) from None
         answer = self._gate.pdu(frame)
@@ -165,17 +186,16 @@ class ModbusLink:
                     await owing[1].wait()
             self._owing.pop(unit, None)
 
-    def _unanswered(self, who: str, unit: int) -> DeviceSilent | BadAnswer | ConnectionDown:
+    def _unanswered(self, who: str, unit: int, timeout_s: float) -> DeviceSilent | BadAnswer | ConnectionDown:
         """What a time-out means."""
-        timeout = self._settings.timeout
         if self._rtu:
-            self._owing[unit] = (asyncio.get_running_loop().time() + timeout, asyncio.Event())
+            self._owing[unit] = (asyncio.get_running_loop().time() + self.settle_s, asyncio.Event())
         if self._gate.end():
             return BadAnswer(f"{who}: unit {unit} on {self._name}: the answer is cut short; {self._check()}")
         self.tally.timeouts += 1
         check = "unit id, baud rate, parity and wiring" if self._rtu else "unit id, and the wiring behind the gateway"
         return DeviceSilent(
-            f"{who}: unit {unit} on {self._name} does not answer within {timeout:g} s; check its power, {check}"
+            f"{who}: unit {unit} on {self._name} does not answer within {timeout_s:.3g} s; check its power, {check}"
         )
 
     def _exception(self, who: str, unit: int, code: int, refusing: bool) -> DeviceSilent | BadAnswer | Refused:

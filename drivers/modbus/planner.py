@@ -1,4 +1,4 @@
-"""The points of a connection's devices as the fewest requests that the devices allow.
+"""The points of a connection's devices as the requests that use the wire least, within what the devices allow.
 
 What comes in: devices with their points, addresses and limits. What goes out: requests, each with its period,
 its compiled decode step and the time that it is predicted to occupy the wire. Pure. Sizes and times after
@@ -14,6 +14,7 @@ from typing import cast
 from drivers.driver import Request
 from drivers.modbus.codec import Decode, compile_bits, compile_registers
 from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, RtuTcpSettings, Space, TcpSettings, UnitKeys
+from drivers.modbus.runs import Cost, Span, cut
 from drivers.point import Block, Device, Point
 
 ModbusSettings = TcpSettings | RtuSettings | RtuTcpSettings
@@ -38,6 +39,8 @@ class ReadRequest(Request):
     decode: Decode
     pause_s: float
     """Left free on the wire before it."""
+    start_s: float
+    """From the sending of the request until its answer is predicted to begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,11 @@ class Line:
         """Time on the wire of a read whose answer carries that much data, the device's own delay apart."""
         characters = REQUEST_CHARACTERS + _ANSWER_CHARACTERS + data_bytes
         return characters * self.character_s + 2 * self.silence_s + self.exchange_s
+
+    @property
+    def start_s(self) -> float:
+        """From the sending of a request until its answer can begin, the device's own delay apart."""
+        return REQUEST_CHARACTERS * self.character_s + self.silence_s + self.exchange_s
 
 
 def line_of(settings: ModbusSettings) -> Line:
@@ -74,7 +82,7 @@ def line_of(settings: ModbusSettings) -> Line:
 
 
 def plan(settings: ModbusSettings, devices: Sequence[Device]) -> list[ReadRequest]:
-    """The requests that read every point of every device at its period.
+    """The requests that read every point of every device at its period, or faster where that is cheaper.
 
     A point with period 0 is read only when it is written. Devices that share a unit id keep requests of their
     own. Raises ValueError, naming the point, where one cannot be read at all within its device's limits.
@@ -82,8 +90,9 @@ def plan(settings: ModbusSettings, devices: Sequence[Device]) -> list[ReadReques
     line = line_of(settings)
     requests: list[ReadRequest] = []
     for device in devices:
-        for points in _groups(device):
-            requests += [_request(device, run, settings, line) for run in _runs(device, points)]
+        for points in _tables(device):
+            for island in _islands(device, points):
+                requests += [_request(device, run, settings, line) for run in _runs(device, island, settings, line)]
     return requests
 
 
@@ -102,9 +111,9 @@ def _limits(device: Device) -> Limits:
     return cast(Limits, device.options)
 
 
-def _groups(device: Device) -> Iterator[list[Point]]:
-    """Points that may share a request: of one table and one period, by address."""
-    groups: dict[tuple[Space, float], list[Point]] = {}
+def _tables(device: Device) -> Iterator[list[Point]]:
+    """The points of each table that are read, by address."""
+    tables: dict[Space, list[Point]] = {}
     for point in device.points:
         keys, _, end = place(device, point)
         most = _most(keys.register, _limits(device))
@@ -113,39 +122,57 @@ def _groups(device: Device) -> Iterator[list[Point]]:
         if end > 65536:
             raise ValueError(f"{point.id}: base and address together end beyond 65535; check base of {device.id}")
         if point.period_s > 0:
-            groups.setdefault((keys.register, point.period_s), []).append(point)
-    for points in groups.values():
+            tables.setdefault(keys.register, []).append(point)
+    for points in tables.values():
         yield sorted(points, key=lambda point: place(device, point)[1:])
 
 
-def _runs(device: Device, points: Sequence[Point]) -> Iterator[list[Point]]:
-    """Points in order of address, cut into the fewest runs that one request each may read.
-
-    Taking as much as fits from the lowest address on is optimal here: any part of a run that is allowed is
-    allowed too, so a run that ends earlier never helps those after it.
-    """
+def _islands(device: Device, points: Sequence[Point]) -> Iterator[list[Point]]:
+    """Points by address, parted where no request may reach across: a gap too wide, or a forbidden one."""
     limits, base = _limits(device), _unit(device).base
     forbidden = [(base + first, base + last) for first, last in limits.forbidden]
-    run: list[Point] = []
-    run_start = run_end = covered = 0
+    island: list[Point] = []
+    covered = 0
     for point in points:
-        keys, start, end = place(device, point)
-        fits = max(run_end, end) - run_start <= _most(keys.register, limits)
+        _, start, end = place(device, point)
         barred = start > covered and any(first < start and last >= covered for first, last in forbidden)
-        bridged = start - covered <= limits.max_gap and not barred
-        if run and fits and bridged:
-            run.append(point)
-            run_end = max(run_end, end)
-        else:
-            if run:
-                yield run
-            run, run_start, run_end = [point], start, end
+        if island and (barred or start - covered > limits.max_gap):
+            yield island
+            island = []
+        island.append(point)
         covered = max(covered, end)
-    yield run
+    yield island
+
+
+def _runs(device: Device, points: Sequence[Point], settings: ModbusSettings, line: Line) -> Iterator[list[Point]]:
+    """The points of one island, as they are best shared out among requests."""
+    places = [place(device, point) for point in points]
+    first = places[0][1]
+    table = places[0][0].register
+    spans: tuple[Span, ...] = tuple(
+        (start - first, end - first, point.period_s) for point, (_, start, end) in zip(points, places, strict=True)
+    )
+    per_byte = 8 if _bits(table) else 0.5
+    cost = Cost(line.exchange(0) + _own(device, settings), line.character_s, per_byte)
+    for run in cut(spans, _most(table, _limits(device)), cost):
+        yield [points[index] for index in run]
+
+
+def _bits(table: Space) -> bool:
+    return table in ("coil", "discrete")
+
+
+def _pause(device: Device, settings: ModbusSettings) -> float:
+    return max(settings.pause, _limits(device).pause)
+
+
+def _own(device: Device, settings: ModbusSettings) -> float:
+    """What an exchange with the device takes besides the wire."""
+    return _limits(device).turnaround + _pause(device, settings)
 
 
 def _most(table: Space, limits: Limits) -> int:
-    return limits.max_coils if table in ("coil", "discrete") else limits.max_registers
+    return limits.max_coils if _bits(table) else limits.max_registers
 
 
 def _request(device: Device, points: Sequence[Point], settings: ModbusSettings, line: Line) -> ReadRequest:
@@ -153,17 +180,18 @@ def _request(device: Device, points: Sequence[Point], settings: ModbusSettings, 
     start = places[0][1]
     count = max(end for _, _, end in places) - start
     items = [(first - start, keys, point.kind) for point, (keys, first, _) in zip(points, places, strict=True)]
-    bits = places[0][0].register in ("coil", "discrete")
-    pause_s = max(settings.pause, _limits(device).pause)
+    table = places[0][0].register
+    bits = _bits(table)
     return ReadRequest(
         device=device,
         block=Block(device.id, tuple(points)),
-        period_s=points[0].period_s,
-        wire_s=line.exchange((count + 7) // 8 if bits else 2 * count) + _limits(device).turnaround + pause_s,
+        period_s=min(point.period_s for point in points),
+        wire_s=line.exchange((count + 7) // 8 if bits else 2 * count) + _own(device, settings),
         unit_id=_unit(device).unit_id,
-        table=places[0][0].register,
+        table=table,
         address=start,
         count=count,
         decode=compile_bits(items) if bits else compile_registers(items, count),
-        pause_s=pause_s,
+        pause_s=_pause(device, settings),
+        start_s=line.start_s + _limits(device).turnaround,
     )

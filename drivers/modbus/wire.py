@@ -36,9 +36,10 @@ class Wire(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._made: asyncio.Future[None] = self._loop.create_future()
         self._answer: asyncio.Future[bytes] | None = None
+        self._begin: asyncio.TimerHandle | None = None
 
-    async def exchange(self, packet: bytes, timeout_s: float) -> bytes:
-        """Send a packet and return the frame that answers it.
+    async def exchange(self, packet: bytes, timeout_s: float, begin_s: float | None = None) -> bytes:
+        """Send a packet and return the frame that answers it, of which a first byte must have come after `begin_s`.
 
         Raises BrokenFrame as soon as what came can be no answer, TimeoutError, and ConnectionResetError where the
         connection ends.
@@ -48,14 +49,23 @@ class Wire(asyncio.Protocol):
         answer: asyncio.Future[bytes] = self._loop.create_future()
         self._answer = answer
         timer = self._loop.call_later(timeout_s, _expire, answer)
+        if begin_s is not None:
+            self._begin = self._loop.call_later(begin_s, _expire, answer)
         self._gate.ask(packet)
         self.transport.write(packet)
         try:
             return await answer
         finally:
             timer.cancel()
+            self._begun()
             self._answer = None
             self.quiet_since_s = self._loop.time()
+
+    def _begun(self) -> None:
+        """Bytes have come, or are no longer waited for."""
+        if self._begin is not None:
+            self._begin.cancel()
+            self._begin = None
 
     async def open(self, name: str, settings: ModbusSettings) -> None:
         """Connect. Raises `ConnectionDown` with what to do."""
@@ -96,6 +106,7 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes, in any pieces."""
         self.quiet_since_s = self._loop.time()
+        self._begun()
         answer = self._answer
         try:
             frame = self._gate.take(data)

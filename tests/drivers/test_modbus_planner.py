@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drivers.driver import Request
 from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, RtuTcpSettings, TcpSettings, UnitKeys
 from drivers.modbus.planner import plan
+from drivers.modbus.runs import divides
 from drivers.point import Device, Point, Text
 
 TCP = TcpSettings(type="modbus-tcp", host="gateway")
@@ -93,6 +96,85 @@ def test_no_other_plan_needs_fewer_requests(
         )
 
 
+RTU = RtuSettings(type="modbus-rtu", port="/dev/ttyUSB0")
+
+
+def share(requests: Sequence[Request]) -> float:
+    return sum(request.wire_s / request.period_s for request in requests)
+
+
+def shared(groups: list[list[Point]], **limits: Any) -> float | None:
+    """The share of the wire that a plan of these groups takes, each read at its fastest point's period."""
+    total = 0.0
+    for group in groups:
+        fastest = min(p.period_s for p in group)
+        if not all(divides(fastest, p.period_s) for p in group):
+            return None
+        one = [point(p.name, period_s=fastest, **p.address.model_dump(by_alias=True)) for p in group]
+        requests = plan(RTU, [device(one, **limits)])
+        if len(requests) > 1:  # it does not fit one request, or two are cheaper
+            return None
+        total += share(requests)
+    return total
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from([1, 2, 30]), st.sampled_from([1.0, 2.0, 3.0, 10.0])),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_no_plan_of_neighbouring_points_uses_the_wire_less(rows: list[tuple[int, int, float]]) -> None:
+    points, at = [], 0
+    for number, (gap, width, period_s) in enumerate(rows):
+        points.append(
+            point(f"p{number}", period_s=period_s, address=at + gap, type="string", length=width, kind="text")
+        )
+        at += gap + width
+    limits = {"max_registers": 60, "max_gap": 200}
+    planned = plan(RTU, [device(points, **limits)])
+    cuts = itertools.product([False, True], repeat=len(points) - 1)
+    shares = []
+    for cut in cuts:
+        groups = [[points[0]]]
+        for each, parted in zip(points[1:], cut, strict=True):
+            if parted:
+                groups.append([])
+            groups[-1].append(each)
+        shares.append(shared(groups, **limits))
+    apart = [[p for p in points if p.period_s == period_s] for period_s in {p.period_s for p in points}]
+    separate = sum(share(plan(RTU, [device(group, **limits)])) for group in apart)
+    best = min([separate, *(each for each in shares if each is not None)])
+    assert share(planned) <= best * (1 + 1e-9)
+    for request in planned:
+        assert all(divides(request.period_s, p.period_s) for p in request.block.points), "never slower than its own"
+    assert sorted(p.id for r in planned for p in r.block.points) == sorted(p.id for p in points)
+
+
+def test_a_slow_point_beside_a_fast_block_comes_with_it_only_where_that_saves_wire_time() -> None:
+    fast = [point(f"f{n}", address=n) for n in range(10)]
+    near = point("near", address=10, period_s=10)
+    wide = point("text", address=10, period_s=10, type="string", length=40, kind="text")
+    odd = point("odd", address=10, period_s=2.5)
+    assert [(r.period_s, r.count) for r in plan(RTU, [device([*fast, near])])] == [(1, 11)]
+    assert [(r.period_s, r.count) for r in plan(RTU, [device([*fast, wide])])] == [(1, 10), (10, 40)]
+    assert [(r.period_s, r.count) for r in plan(RTU, [device([*fast, odd])])] == [(1, 10), (2.5, 1)]
+
+
+def test_a_gap_that_costs_more_than_a_request_is_not_bridged() -> None:
+    points = [point("a", address=0), point("b", address=60)]
+    assert len(plan(RTU, [device(points, max_gap=100)])) == 2
+    assert len(plan(TCP, [device(points, max_gap=100)])) == 1
+
+
+def test_many_periods_and_many_points_are_planned_at_once() -> None:
+    points = [point(f"p{n}", address=n, period_s=float(1 + n % 7)) for n in range(400)]
+    requests = plan(RTU, [device(points)])
+    assert sorted(p.id for r in requests for p in r.block.points) == sorted(p.id for p in points)
+
+
 def test_a_gap_is_bridged_up_to_the_limit_and_never_across_a_forbidden_range() -> None:
     points = [point("a", address=0), point("b", address=9), point("c", address=19)]
     assert spans(device(points)) == [(0, 10), (19, 1)]
@@ -101,7 +183,7 @@ def test_a_gap_is_bridged_up_to_the_limit_and_never_across_a_forbidden_range() -
     assert spans(device(points, max_gap=0)) == [(0, 1), (9, 1), (19, 1)]
 
 
-def test_tables_and_periods_are_read_apart() -> None:
+def test_tables_and_periods_are_read_apart_and_what_lies_within_a_faster_request_comes_with_it() -> None:
     of = device(
         [
             point("a", address=0),
@@ -110,10 +192,11 @@ def test_tables_and_periods_are_read_apart() -> None:
             point("d", address=3, register="coil", kind="bool"),
             point("e", address=4),
             point("never", address=5, period_s=0),
+            point("far", address=50, period_s=60),
         ]
     )
     found = {(r.table, r.period_s, r.address, r.count) for r in plan(TCP, [of])}
-    assert found == {("holding", 1.0, 0, 5), ("holding", 60, 1, 1), ("input", 1.0, 2, 1), ("coil", 1.0, 3, 1)}
+    assert found == {("holding", 1.0, 0, 5), ("holding", 60, 50, 1), ("input", 1.0, 2, 1), ("coil", 1.0, 3, 1)}
 
 
 def test_channels_of_one_module_keep_requests_of_their_own() -> None:
