@@ -48,9 +48,16 @@ class Tail:
         """At most `limit` rows with numbers above `seq` and up to `upto`."""
         if not self._rows:
             return []
-        first = self._rows[0].seq
+        first, count = self._rows[0].seq, len(self._rows)
         start = max(0, seq + 1 - first)
-        return list(islice(self._rows, start, max(start, min(start + limit, upto + 1 - first))))
+        end = min(start + limit, upto + 1 - first, count)
+        if start >= end:
+            return []
+        if start < count // 2:
+            return list(islice(self._rows, start, end))
+        found = list(islice(reversed(self._rows), count - end, count - start))  # the newest lie at this end
+        found.reverse()
+        return found
 
     def uncommitted(self) -> list[Row]:
         """The rows that are not on the disk."""

@@ -70,7 +70,8 @@ async def drain(
         if not rows:
             stats.oldest_ns = None
             await store.wait_after(position)
-            await clock.sleep(linger_s)
+            if linger_s:
+                await clock.sleep(linger_s)
             continue
         stats.oldest_ns = rows[0].time_ns
         try:

@@ -17,7 +17,7 @@ import asyncio
 import logging
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -29,10 +29,11 @@ from pydantic import Field, SecretStr, StringConstraints
 from drivers.driver import Clock
 from drivers.point import Value
 from edge.uplinks.command import Command, parse_command
+from edge.uplinks.outbox import Outbox
 from edge.uplinks.shape import Row, SiteView, Stats, UplinkDown, UplinkSettings
 
-IN_FLIGHT = 20
-"""Messages that wait for the broker's confirmation at a time; more brings nothing and makes the library warn."""
+IN_FLIGHT = 100
+"""Messages that wait for the broker's confirmation at a time; more only holds the loop for longer at a time."""
 CONNECT_S = 5.0
 CONFIRM_S = 15.0
 GOODBYE_S = 1.0
@@ -80,7 +81,7 @@ class MqttNorth:
     """An open uplink. It connects, and connects again, by itself."""
 
     batch = 500
-    linger_s = 0.1
+    linger_s = 0.0
 
     def __init__(
         self,
@@ -104,8 +105,8 @@ class MqttNorth:
         self._write = write if settings.commands else None
         self._refusal = refusal
         self._base = f"{settings.prefix}/{site.id}"
-        self._client: aiomqtt.Client | None = None
-        self._lost = asyncio.Event()
+        self._client: Outbox | None = None
+        self._topics: dict[str, str] = {}
         self._why = "not connected"
         self._tried = asyncio.Event()
         self._changes: dict[tuple[str, str], Body | None] = {}
@@ -122,23 +123,13 @@ class MqttNorth:
         client = self._client
         if client is None:
             raise UplinkDown(self._why, LOOK_AGAIN_S)
-        messages = map(self._reading, rows)
-        publishing: asyncio.Future[Any] = asyncio.gather(
-            *(self._publish(client, messages) for _ in range(min(IN_FLIGHT, len(rows))))
-        )
-        lost: asyncio.Future[Any] = asyncio.ensure_future(self._lost.wait())
         try:
-            # The library does not end a publish when the connection goes: it would wait for its time-out.
-            await asyncio.wait({publishing, lost}, return_when=asyncio.FIRST_COMPLETED)
-            if not publishing.done():
-                raise UplinkDown(self._why, LOOK_AGAIN_S)
-            publishing.result()
+            for at in range(0, len(rows), IN_FLIGHT):
+                await client.publish_all(map(self._reading, rows[at : at + IN_FLIGHT]), CONFIRM_S)
         except aiomqtt.MqttError as error:
+            if self._client is not client:
+                raise UplinkDown(self._why, LOOK_AGAIN_S) from None
             raise UplinkDown(f"{self._where()} did not confirm: {error}", LOOK_AGAIN_S) from None
-        finally:
-            lost.cancel()
-            publishing.cancel()
-            await asyncio.gather(publishing, lost, return_exceptions=True)
 
     def announce(self, kind: str, key: str, body: Body | None) -> None:
         """Show an alarm or order as it stands now; None: there is nothing more to show. Does not wait."""
@@ -184,10 +175,10 @@ class MqttNorth:
         """One connection, for as long as it lasts; ends by MqttError or OSError."""
         await self._reach()
         async with self._made() as client, asyncio.TaskGroup() as tasks:
-            client.pending_calls_threshold = 2 * IN_FLIGHT + len(KINDS) + 2
+            client.pending_calls_threshold = 2 * IN_FLIGHT
             await self._greet(client)
             tasks.create_task(self._show_changes(client))
-            self._client, self._lost = client, asyncio.Event()
+            self._client = client
             self.stats.state = "up"
             self._tried.set()
             try:
@@ -195,7 +186,7 @@ class MqttNorth:
             finally:
                 self._client = None
                 self._why = f"{self._where()} has gone"
-                self._lost.set()
+                client.give_up(self._why)
 
     async def _reach(self) -> None:
         """See that somebody listens there: the library connects in a thread that nothing can end."""
@@ -208,9 +199,9 @@ class MqttNorth:
         with suppress(OSError):
             await writer.wait_closed()
 
-    def _made(self) -> aiomqtt.Client:
+    def _made(self) -> Outbox:
         password = self._settings.password
-        return aiomqtt.Client(
+        return Outbox(
             self._settings.host,
             self._port,
             username=self._settings.username,
@@ -222,6 +213,7 @@ class MqttNorth:
             timeout=CONNECT_S,
             keepalive=30,
             max_queued_incoming_messages=QUEUED,
+            max_inflight_messages=IN_FLIGHT,
         )
 
     async def _greet(self, client: aiomqtt.Client) -> None:
@@ -260,12 +252,10 @@ class MqttNorth:
         }
         if row.qualities is not None:
             body["quality"] = {p: q for p, q in zip(row.points, row.qualities, strict=True) if q != "good"}
-        return f"{self._base}/{_topic(row.equipment)}/readings", _json(body)
-
-    @staticmethod
-    async def _publish(client: aiomqtt.Client, messages: Iterator[tuple[str, bytes]]) -> None:
-        for topic, payload in messages:
-            await client.publish(topic, payload, 1, timeout=CONFIRM_S)
+        topic = self._topics.get(row.equipment)
+        if topic is None:
+            topic = self._topics[row.equipment] = f"{self._base}/{_topic(row.equipment)}/readings"
+        return topic, orjson.dumps(body)
 
     async def _show_changes(self, client: aiomqtt.Client) -> None:
         while True:
