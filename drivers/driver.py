@@ -9,7 +9,7 @@ by whoever opened it, once for all protocols.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -118,6 +118,53 @@ class ListeningLink(Link, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ScanWish:
+    """What a scan shall try. What is left empty, the protocol chooses."""
+
+    units: Sequence[int] = ()
+    """Addresses on the line."""
+    baudrates: Sequence[int] = ()
+    parities: Sequence[str] = ()
+    timeout_s: float | None = None
+    """How long each address may take to answer, the time of its characters apart."""
+    fixed: bool = False
+    """The settings of the line are known: try these only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One address that answered a scan."""
+
+    keys: Mapping[str, str | int]
+    """As an equipment's own keys in the site file: `{unit_id: 3}`."""
+    line: Mapping[str, str | int]
+    """As keys of the connection in the site file, those that the scan found out: `{baudrate: 9600, parity: N}`."""
+    how: str
+    """What it said: that it answered, or the exception that it answered with."""
+    response_s: float
+    profiles: tuple[str, ...] = ()
+    """Those whose fingerprint it shows."""
+
+
+class Scan(Protocol):
+    """A scan, ready to begin: nothing has been sent yet."""
+
+    @property
+    def what(self) -> str:
+        """What will be tried, in words."""
+        ...
+
+    @property
+    def worst_s(self) -> float:
+        """The longest that it can take, whoever answers or not."""
+        ...
+
+    async def run(self, clock: Clock, told: Callable[[str], None]) -> Sequence[Found]:
+        """Try everything; `told` gets a line of progress now and then. Raises `ConnectionDown`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Driver:
     """One connection type: its models, and how to plan and open it."""
 
@@ -136,6 +183,18 @@ class Driver:
     check: Callable[[Any, Mapping[str, tuple[Any, Any]]], Iterable[tuple[Where, str]]] | None = None
     """(options, name -> (common keys, own keys) of the points) -> mistakes that no single row shows, with their place
     in the profile; pure."""
+    scheme: str = ""
+    """Of the URL that names such a line on the command line: `SCHEME://HOST:PORT`, or `SCHEME:///dev/...`."""
+    describe: Callable[[Any], Mapping[str, str | int]] | None = None
+    """A planned request -> what it asks for, in the protocol's own words; for tables."""
+    fingerprint: type[Keys] | None = None
+    """One row of a profile's `fingerprint`: what is read of a device to recognise the product."""
+    scan: Callable[[Any, ScanWish, Mapping[str, tuple[Any, Sequence[Any]]]], Scan] | None = None
+    """(settings, wish, profile id -> (options, rows of its fingerprint)) -> which addresses answer, and as what.
+    Raises ValueError where the wish cannot be."""
+    probe: Callable[[Any, Mapping[str, Any], Clock], Awaitable[Sequence[Mapping[str, str]]]] | None = None
+    """(settings, what to read, clock) -> the raw values of a range, each with every plausible meaning.
+    Raises the four errors, and ValueError where there is no such range."""
 
 
 ENTRY_POINTS = "courtyard.drivers"

@@ -78,6 +78,8 @@ class ProfileSpec(Strict):
     stale_after: Seconds = 0.0
     limits: dict[str, Any] = {}
     messages: dict[str, Any] = {}
+    fingerprint: list[dict[str, Any]] = []
+    """What `courtyard scan` recognises the product by: values that it alone has."""
     points: dict[str, Any]
     alarms: dict[str, Any] = {}
     meters: dict[str, Any] = {}
@@ -103,6 +105,8 @@ class Profile:
     meters: Mapping[str, Any] = field(default_factory=dict)
     upkeep: Mapping[str, Any] = field(default_factory=dict)
     simulate: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: tuple[Keys, ...] = ()
+    """All of it must be true of a device that is taken for this product. Empty: it cannot be recognised."""
 
     @property
     def synthetic(self) -> bool:
@@ -155,6 +159,7 @@ def load_profile(path: Path) -> tuple[Profile | None, Document]:
         if getattr(spec, other):
             document.add((other,), f"does not belong to protocol {spec.protocol}; its section is {driver.section}")
     points = _points(document, driver)
+    fingerprint = _fingerprint(document, driver, spec)
     _check_together(document, driver, options, points)
     if document.faults or options is None:
         return None, document
@@ -174,9 +179,22 @@ def load_profile(path: Path) -> tuple[Profile | None, Document]:
             meters=spec.meters,
             upkeep=spec.upkeep,
             simulate=spec.simulate,
+            fingerprint=fingerprint,
         ),
         document,
     )
+
+
+def _fingerprint(document: Document, driver: Driver, spec: ProfileSpec) -> tuple[Keys, ...]:
+    """What a device is recognised by, checked by the protocol's own model."""
+    if spec.fingerprint and driver.fingerprint is None:
+        document.add(("fingerprint",), f"does not belong to protocol {spec.protocol}, which has no scan; remove it")
+        return ()
+    if driver.fingerprint is None:
+        return ()
+    model, rows = driver.fingerprint, enumerate(spec.fingerprint)
+    found = [document.validate(model, row, ("fingerprint", at)) for at, row in rows]
+    return tuple(row for row in found if row is not None)
 
 
 def _check_together(document: Document, driver: Driver, options: Keys | None, points: Mapping[str, Any]) -> None:

@@ -21,10 +21,13 @@ from drivers.driver import BadAnswer, Clock, ConnectionDown, DeviceSilent, Drive
 from drivers.modbus.check import check
 from drivers.modbus.codec import decode as decode_one
 from drivers.modbus.codec import encode, qualities
+from drivers.modbus.fingerprint import FingerprintKeys
 from drivers.modbus.frames import BrokenFrame, Gate, RtuGate, TcpGate
 from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, RtuTcpSettings, Space, TcpSettings, UnitKeys
 from drivers.modbus.planner import ModbusSettings, ReadRequest, line_of, place, plan
+from drivers.modbus.probe import probe
 from drivers.modbus.reasons import EXCEPTIONS, GATEWAY_SILENT, lost
+from drivers.modbus.scan import describe, scan
 from drivers.modbus.wire import Wire
 from drivers.point import Batch, Device, Point, Quality, Tally, Value
 
@@ -233,10 +236,13 @@ async def open_connection(
         await link.close()
 
 
-def _driver(settings: type[TcpSettings] | type[RtuSettings] | type[RtuTcpSettings]) -> Driver:
-    return Driver("modbus", settings, UnitKeys, RegisterKeys, Limits, open_connection, plan=plan, check=check)
+def _driver(settings: type[TcpSettings] | type[RtuSettings] | type[RtuTcpSettings], scheme: str) -> Driver:
+    return Driver(
+        "modbus", settings, UnitKeys, RegisterKeys, Limits, open_connection, plan=plan, check=check, scheme=scheme,
+        describe=describe, fingerprint=FingerprintKeys, scan=scan, probe=probe,
+    )  # fmt: skip
 
 
-TCP = _driver(TcpSettings)
-RTU = _driver(RtuSettings)
-RTU_TCP = _driver(RtuTcpSettings)
+TCP = _driver(TcpSettings, "modbus-tcp")
+RTU = _driver(RtuSettings, "serial")
+RTU_TCP = _driver(RtuTcpSettings, "rtu-tcp")

@@ -1,0 +1,171 @@
+"""Scanning a line of which nothing is known: simulated devices on TCP and on a serial line that is not paced."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import termios
+import tty
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from drivers.driver import ConnectionDown, Found, ScanWish
+from drivers.modbus.connection import TCP
+from drivers.modbus.fingerprint import FingerprintKeys
+from drivers.modbus.frames import crc16
+from drivers.modbus.keys import Limits, RtuSettings, TcpSettings
+from drivers.modbus.scan import scan
+from edge.clock import SystemClock
+from simulators.serve import serve
+from tests.simulators.on_wires import all_of, connection, settings_of, world_of
+
+METER = (
+    FingerprintKeys.model_validate({"register": "input", "address": 70, "type": "float32", "between": [45, 65]}),
+    FingerprintKeys.model_validate({"register": "input", "address": 0, "type": "float32", "between": [80, 500]}),
+)
+KNOWN = {"meter/three-phase": (Limits(), METER)}
+
+
+@asynccontextmanager
+async def served(name: str) -> AsyncIterator[Any]:
+    """One connection of the demo site, simulated; gives its settings."""
+    wire, members = connection(name), all_of(name)
+    clock = SystemClock()
+    async with serve([wire], members, world_of(members), clock, prefer_site_address=False, paced=False) as there:
+        yield settings_of(wire, there)
+
+
+async def run(settings: Any, wish: ScanWish, known: Any = KNOWN) -> tuple[dict[int, Found], list[str]]:
+    """The units found, and what was told meanwhile."""
+    told: list[str] = []
+    found = await scan(settings, wish, known).run(SystemClock(), told.append)
+    return {int(each.keys["unit_id"]): each for each in found}, told
+
+
+async def test_the_units_of_a_serial_line_are_found_and_the_meter_is_recognised() -> None:
+    async with served("pump-room") as settings:
+        found, told = await run(settings, ScanWish(units=(1, 2, 5, 11, 21), timeout_s=0.05))
+    assert list(found) == [1, 2, 11, 21]
+    assert {unit: each.profiles for unit, each in found.items() if each.profiles} == {21: ("meter/three-phase",)}
+    assert found[21].line == {"baudrate": 9600, "parity": "N"}
+    assert "unit 21 answers with exception 0x02: meter/three-phase" in told
+
+
+async def test_units_behind_a_tcp_gateway_are_found() -> None:
+    async with served("elevators") as settings:
+        found, _ = await run(settings, ScanWish(units=(3, 4, 5), timeout_s=0.05))
+    assert list(found) == [3, 4]
+    assert found[3].how == "answers"
+    assert found[3].line == {}
+
+
+class Line:
+    """A serial line with one device at unit 7 that hears one baud rate only."""
+
+    def __init__(self, speed: int) -> None:
+        self._speed = speed
+        self._fd, other = os.openpty()
+        tty.setraw(other)
+        self.path = os.ttyname(other)
+        self.heard = 0
+        self.noise = b""
+        self._other = other
+        asyncio.get_running_loop().add_reader(self._fd, self._read)
+
+    def _read(self) -> None:
+        with suppress(OSError):
+            request = os.read(self._fd, 256)
+            self.heard += 1
+            if termios.tcgetattr(self._fd)[5] != self._speed:
+                os.write(self._fd, self.noise)
+            elif request[0] == 7:
+                answer = bytes((7, 0x83, 1))
+                os.write(self._fd, answer + crc16(answer))
+
+    def close(self) -> None:
+        """Gone."""
+        asyncio.get_running_loop().remove_reader(self._fd)
+        os.close(self._fd)
+        os.close(self._other)
+
+
+@contextmanager
+def line(speed: int) -> Iterator[Line]:
+    """Such a line, closed again."""
+    here = Line(speed)
+    try:
+        yield here
+    finally:
+        here.close()
+
+
+def rtu(path: str, **more: Any) -> RtuSettings:
+    """Settings of a serial connection."""
+    return RtuSettings.model_validate({"type": "modbus-rtu", "port": path, **more})
+
+
+async def test_the_baud_rate_of_a_line_is_found() -> None:
+    with line(termios.B2400) as here:
+        found, told = await run(rtu(here.path), ScanWish(units=(7, 8), timeout_s=0.02))
+    assert list(found) == [7]
+    assert found[7].line == {"baudrate": 2400, "parity": "N"}
+    assert found[7].how == "answers with exception 0x01"
+    assert [text for text in told if "baud" in text][:3] == [
+        "1/18: 9600 baud 8N1", "2/18: 9600 baud 8E1", "3/18: 9600 baud 8O1",
+    ]  # fmt: skip
+
+
+async def test_noise_at_a_wrong_baud_rate_is_no_answer() -> None:
+    with line(termios.B4800) as here:
+        here.noise = b"\x07\x80\xfe\x00"
+        wish = ScanWish(units=(7,), baudrates=(9600, 4800), parities=("N",), timeout_s=0.02)
+        found, told = await run(rtu(here.path), wish)
+    assert found[7].line["baudrate"] == 4800
+    assert any("no answer" in text for text in told)
+
+
+async def test_a_scan_of_nobody_takes_no_longer_than_it_said() -> None:
+    with line(termios.B50) as here:
+        plan = scan(rtu(here.path), ScanWish(units=tuple(range(1, 11)), timeout_s=0.01), KNOWN)
+        clock = SystemClock()
+        began = clock.mono_s()
+        assert await plan.run(clock, lambda _: None) == ()
+        assert clock.mono_s() - began <= plan.worst_s
+        assert here.heard == 180  # ten units at six baud rates and three parities
+    assert (
+        plan.what == "units 1-10 at 9600/19200/4800/2400/38400/115200 baud, parity N/E/O (18 settings), 0.01 s each"
+    )
+
+
+def test_a_line_whose_settings_are_known_is_scanned_at_these_only() -> None:
+    plan = scan(rtu("/dev/none", baudrate=19200, parity="E", timeout="200ms"), ScanWish(fixed=True), {})
+    assert plan.what == "units 1-32 at 19200 baud, parity E (1 settings), 0.2 s each"
+
+
+async def test_a_port_that_another_program_holds_is_not_scanned() -> None:
+    async with served("pump-room") as settings, _held(settings):
+        with pytest.raises(ConnectionDown, match="in use by another program"):
+            await run(settings, ScanWish(units=(1,), timeout_s=0.05))
+
+
+def _held(settings: Any) -> Any:
+    from drivers.modbus.connection import open_connection
+
+    return open_connection("the daemon's", settings, (), SystemClock())
+
+
+@pytest.mark.parametrize(
+    ("settings", "wish", "why"),
+    [
+        (TcpSettings(type="modbus-tcp", host="h"), ScanWish(baudrates=(9600,)), "serial server"),
+        (TcpSettings(type="modbus-tcp", host="h"), ScanWish(units=(256,)), "no unit id 256"),
+        (rtu("/dev/none"), ScanWish(units=(0, 1)), "scan from 1"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_refused(settings: Any, wish: ScanWish, why: str) -> None:
+    assert TCP.scan is not None
+    with pytest.raises(ValueError, match=why):
+        TCP.scan(settings, wish, {})
