@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import termios
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -68,8 +69,12 @@ class ModbusScan:
         for number, settings in enumerate(self.variants, 1):
             if isinstance(settings, RtuSettings):
                 told(f"{number}/{len(self.variants)}: {_name(settings)}")
-            async with _open(settings, clock) as link:
-                found = await self._at(link, settings, clock, told)
+            try:
+                async with _open(settings, clock) as link:
+                    found = await self._at(link, settings, clock, told)
+            except termios.error:
+                told(f"{_name(settings)}: this port cannot be set so; left out")
+                continue
             if found:
                 return found
         return ()
