@@ -177,7 +177,24 @@ class TcpGate(Gate):
 
 
 class RtuGate(Gate):
-    """RTU frames: found by the length that the request foretells and by their CRC."""
+    """RTU frames: found by the length that the request foretells and by their CRC.
+
+    Some adapters give each request back before the answer. Such an echo can begin as the answer must, and with what
+    follows even have a right CRC, so it is looked for first. That of FC05 and FC06 is the same as their
+    confirmation: which of the two it is, is known from the reads before.
+    """
+
+    def __init__(self, count: Callable[[str], None], stray: Callable[[int], None] = lambda unit: None) -> None:
+        super().__init__(count, stray)
+        self._echo = b""
+        """The request that is out, until its echo has come."""
+        self._echoes = False
+        """Whether the newest answer came after an echo."""
+
+    def ask(self, packet: bytes) -> None:
+        """A request leaves; what came before it can be no answer to it."""
+        super().ask(packet)
+        self._echo = packet if self._echoes or packet[1] not in (5, 6) else b""
 
     def packet(self, unit: int, pdu: bytes) -> bytes:
         """With its CRC."""
@@ -192,15 +209,18 @@ class RtuGate(Gate):
         return Asked.by(packet[0], packet[1:-2])
 
     def _search(self) -> bytes:
-        asked = self._asked
-        if asked is not None and self._begins(asked):
-            whole = 1 + asked.size + 2
-            if len(self._held) < whole:
-                return b""
-            if crc16(self._held[: whole - 2]) != self._held[whole - 2 : whole]:
-                self._broken("crc", "the answer's CRC is wrong")
         start = 0
         while start + 5 <= len(self._held):
+            asked = self._asked
+            if asked is not None and self._echo and self._held[start] == asked.unit:
+                if self._held.startswith(self._echo, start):
+                    self._held = self._held[start + len(self._echo) :]
+                    self._echo, self._echoes, start = b"", True, 0
+                    continue
+                if self._echo.startswith(self._held[start:]):  # it may still become the echo
+                    break
+            if asked is not None and start == 0 and self._begins(asked) and not self._complete(asked):
+                break
             frame = self._whole(start)
             if not frame:
                 start += 1
@@ -209,10 +229,20 @@ class RtuGate(Gate):
             start = 0
             if asked is not None and asked.mismatch(frame[0], frame[1:-2]) is None:
                 self._asked = None
+                self._echoes = self._echoes and not self._echo
                 return frame
             self._pass(frame[0], "stray")
         self._held = self._held[-_KEPT:]
         return b""
+
+    def _complete(self, asked: Asked) -> bool:
+        """Whether what begins as the answer must is the whole of it. Raises `BrokenFrame` where it is spoilt."""
+        whole = 1 + asked.size + 2
+        if len(self._held) < whole:
+            return False
+        if crc16(self._held[: whole - 2]) != self._held[whole - 2 : whole]:
+            self._broken("crc", "the answer's CRC is wrong")
+        return True
 
     def _begins(self, asked: Asked) -> bool:
         """Whether what is held begins as the answer must."""
