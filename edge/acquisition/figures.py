@@ -52,6 +52,8 @@ class DeviceFigures:
     """How one device answers."""
 
     answered: Window
+    busy: Window
+    """Wire time that it has taken, unanswered requests included."""
     state: DeviceState = "waiting"
     since_s: float = 0.0
     """Monotonic time at which it came into this state."""
@@ -67,12 +69,18 @@ class DeviceFigures:
         """Mean response time of the last minute."""
         return self.answered.mean_s(now_s)
 
+    def share(self, now_s: float) -> float:
+        """Share of the last minute that the connection has spent on it: 0 to 1."""
+        return self.busy.share(now_s)
+
 
 @dataclass(slots=True)
 class ConnectionFigures:
     """How one connection is used."""
 
     busy: Window
+    probing: Window
+    """Of that, what was spent on devices that are silent."""
     writes: int = 0
     devices: dict[str, DeviceFigures] = field(default_factory=dict)
 

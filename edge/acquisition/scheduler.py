@@ -1,13 +1,15 @@
 """Polls one open connection: whose turn it is, and what a device that does not answer may cost the others.
 
 What comes in: a polled link, the requests planned for its devices, writes from the desk. What goes out: batches,
-and figures of how it goes. One request is out at a time; the earliest deadline goes first, writes before reads.
+and figures of how it goes. One request is out at a time: writes first, then the turns as `agenda` orders them.
 
 - A request has a turn each period, on a fixed grid. A turn that comes while the one before is late or still
   running is skipped and counted as an overrun.
+- Where a device has neighbours, it is waited for no longer than its own answers have taught (`patience`).
 - After a time-out the device's other requests wait and one alone is tried again; after the second in a row all
-  its points go bad/comm, once, with their last values, and it is probed at growing jittered pauses in time that
-  is otherwise free. When it answers, all its requests resume at once.
+  its points go bad/comm, once, with their last values, and it is probed: at growing jittered pauses of at most
+  2.5 s, in time that no reading needs to be in time, within a small share of the wire (`probes`). The share wins
+  where many devices are dead: then each is found later. When one answers, all its requests resume at once.
 - A single time-out, or an answer that cannot be used, makes that block uncertain/stale, once. A block that stays
   unanswered while its device answers others goes bad/comm and is asked at growing pauses too.
 
@@ -17,63 +19,40 @@ All waiting is done on the given clock.
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from drivers.driver import BadAnswer, Clock, ConnectionDown, DeviceSilent, DriverError, PolledLink, Refused, Request
 from drivers.point import Batch, Block, Device, Point, Quality, Value
+from edge.acquisition.agenda import Agenda, Asked, Turn
 from edge.acquisition.figures import ConnectionFigures, DeviceFigures, DeviceState, Window
+from edge.acquisition.patience import Patience
+from edge.acquisition.probes import PROBE_SHARE, Probes
 
 FIRST_PAUSE_S = 1.0
+_LEAST_PAUSE_S = 0.5
+PROBE_PAUSE_S = 2.5
+"""The longest pause before a silent device is tried again, so that it is found within 3 s of its return."""
 LONGEST_PAUSE_S = 30.0
+"""Between attempts at a block that a living device does not answer; and for how long a line that has no time to
+spare can put off a probe."""
 SILENT_AFTER = 2
 """Time-outs in a row that make a device silent."""
+_UNKNOWN_S = 1.0
+"""What a probe is expected to cost while no device has taught anything else."""
+_BUSY_S = 0.25
+"""So long after it is due, a probe no longer waits for a moment without turns, if it makes none of them late."""
+_LOOK_AGAIN_S = 0.05
+"""Until when a probe that found no time to spare looks again."""
 _IDLE_S = 3600.0
 """How long to sleep where nothing is ever due; a write wakes it."""
 _LOG_AGAIN_S = 3600.0
 """The same trouble is counted each time, and logged once an hour at most."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class _Turn:
-    """The turns of one request."""
-
-    request: Request
-    device: _Asked
-    release_s: float = 0.0
-    """From when on it may be sent."""
-    deadline_s: float = 0.0
-    """By when it should have been answered: its next turn."""
-    ticket: int = -1
-    """Which entry in the queues is the true one; -1: none, it waits for its device to answer."""
-    values: tuple[Value, ...] | None = None
-    """Of the newest good answer; None where there was none."""
-    quality: Quality | None = None
-    """As last told downstream."""
-    misses: int = 0
-    """Time-outs of this request in a row."""
-    logged_s: float = -_LOG_AGAIN_S
-    """When an answer of its that cannot be used was last logged."""
-
-
-@dataclass(slots=True, eq=False)
-class _Asked:
-    """One device, and how it answers."""
-
-    device: Device
-    turns: list[_Turn]
-    figures: DeviceFigures
-    misses: int = 0
-    """Time-outs of the device in a row, whatever it was asked."""
-    logged_s: float = -_LOG_AGAIN_S
-    """When its silence was last logged."""
 
 
 @dataclass(slots=True, eq=False)
@@ -95,36 +74,43 @@ class Poller:
         emit: Callable[[Batch], None],
         rng: random.Random | None = None,
         before: Poller | None = None,
+        urgent: Collection[str] = (),
+        probe_share: float = PROBE_SHARE,
     ) -> None:
-        """`before`: the poller of the same connection until it was lost; its values and figures go on."""
+        """`before`: the poller of the same connection until it was lost; its values and figures go on.
+        `urgent`: ids of the points that alarm rules look at; their blocks go first.
+        """
         self._link = link
         self._clock = clock
         self._emit = emit
         self._rng = rng or random.Random()
-        self._tickets = itertools.count()
-        self._waiting: list[tuple[float, int, _Turn]] = []
-        """Turns to come, by release."""
-        self._ready: list[tuple[float, int, _Turn]] = []
-        """Turns that have come, by deadline."""
+        self._agenda = Agenda()
+        self._probes = Probes(probe_share)
+        self._look_s = 0.0
+        """Not before this is it worth looking for time to spare again."""
         self._writes: deque[_Write] = deque()
         self._sleep: asyncio.Task[None] | None = None
         self._ended = False
         now = clock.mono_s()
-        self.figures: ConnectionFigures = before.figures if before else ConnectionFigures(Window(now))
+        self.figures: ConnectionFigures = before.figures if before else ConnectionFigures(Window(now), Window(now))
         self._known: dict[Block, tuple[Value, ...] | None] = dict(before._known) if before else {}
-        self._devices = self._by_device(requests, now)
+        self._patience: dict[str, Patience] = before._patience if before else {}
+        self._devices = self._by_device(requests, frozenset(urgent), now)
 
-    def _by_device(self, requests: Sequence[Request], now: float) -> list[_Asked]:
-        devices: dict[Device, _Asked] = {}
+    def _by_device(self, requests: Sequence[Request], urgent: Collection[str], now: float) -> list[Asked]:
+        devices: dict[Device, Asked] = {}
         for request in requests:
+            name = request.device.id
             if request.period_s <= 0:
-                raise ValueError(f"{request.device.id}: a request without a period cannot be polled")
+                raise ValueError(f"{name}: a request without a period cannot be polled")
             if request.device not in devices:
-                figures = self.figures.devices.setdefault(request.device.id, DeviceFigures(Window(now)))
+                figures = self.figures.devices.setdefault(name, DeviceFigures(Window(now), Window(now)))
                 figures.state, figures.since_s = "waiting", now
-                devices[request.device] = _Asked(request.device, [], figures)
+                patience = self._patience.setdefault(name, Patience())
+                devices[request.device] = Asked(request.device, figures, patience)
             device = devices[request.device]
-            device.turns.append(_Turn(request, device, values=self._known.get(request.block)))
+            first = any(point.id in urgent for point in request.block.points)
+            device.turns.append(Turn(request, device, first, values=self._known.get(request.block)))
         return list(devices.values())
 
     async def run(self) -> None:
@@ -132,13 +118,15 @@ class Poller:
         now = self._clock.mono_s()
         for device in self._devices:
             for each in device.turns:
-                self._schedule(each, now)
+                self._agenda.schedule(each, now)
         try:
             while True:
                 if self._writes:
                     await self._serve(self._writes.popleft())
-                elif (turn := self._next()) is not None:
-                    await self._read(turn)
+                elif self._time_to_probe():
+                    await self._try(self._probes.take())
+                elif (turn := self._agenda.first(self._clock.mono_s())) is not None:
+                    await self._read(turn, self._timeout_s(turn.device))
                 else:
                     await self._idle()
         finally:
@@ -163,32 +151,50 @@ class Poller:
 
     # Whose turn it is.
 
-    def _schedule(self, turn: _Turn, release_s: float, deadline_s: float | None = None) -> None:
-        """Give a turn its next place; an older one is void."""
-        turn.release_s = release_s
-        turn.deadline_s = release_s + turn.request.period_s if deadline_s is None else deadline_s
-        turn.ticket = next(self._tickets)
-        heapq.heappush(self._waiting, (release_s, turn.ticket, turn))
-
-    def _next(self) -> _Turn | None:
-        """The turn with the earliest deadline of those that have come."""
+    def _time_to_probe(self) -> bool:
+        """Whether a silent device may be tried now: pause and share allow it, and no reading is late by it."""
         now = self._clock.mono_s()
-        while self._waiting and self._waiting[0][0] <= now:
-            _, ticket, turn = heapq.heappop(self._waiting)
-            if ticket == turn.ticket:
-                heapq.heappush(self._ready, (turn.deadline_s, ticket, turn))
-        while self._ready:
-            _, ticket, first = heapq.heappop(self._ready)
-            if ticket == first.ticket:
-                return first
-        return None
+        due_s = self._probes.next_s(limited=self._anybody())
+        if due_s is None or now < due_s or now < self._look_s:
+            return False
+        since_s, device = self._probes.first()
+        if now - since_s > LONGEST_PAUSE_S:
+            return True
+        waiting = self._agenda.first(now) is not None
+        if waiting and now - since_s < _BUSY_S:
+            return False
+        if self._agenda.spare_s(now) >= self._probe(device).request.wire_s + (self._probe_s(device) or _UNKNOWN_S):
+            return True
+        self._look_s = now + _LOOK_AGAIN_S
+        return False
+
+    def _anybody(self) -> bool:
+        """Whether any device might answer; while none does, the wire's time is nobody's."""
+        return any(device.misses < SILENT_AFTER for device in self._devices)
+
+    def _timeout_s(self, device: Asked) -> float | None:
+        """How long to wait for a device; None for as long as the connection allows, where nobody else waits."""
+        return device.patience.usual_s if len(self._devices) > 1 else None
+
+    def _probe_s(self, device: Asked) -> float | None:
+        """How long to wait for a silent device: as it has taught us, else as the slowest of its neighbours has."""
+        if len(self._devices) == 1:
+            return None
+        if device.patience.probe_s is not None:
+            return device.patience.probe_s
+        return max((s for each in self._devices if (s := each.patience.probe_s) is not None), default=None)
+
+    @staticmethod
+    def _probe(device: Asked) -> Turn:
+        """What a device is tried with: that which has been missed least."""
+        return min(device.turns, key=lambda each: each.misses)
 
     async def _idle(self) -> None:
         """Sleep until the next turn comes or a write does."""
-        while self._waiting and self._waiting[0][1] != self._waiting[0][2].ticket:
-            heapq.heappop(self._waiting)
         now = self._clock.mono_s()
-        wait_s = self._waiting[0][0] - now if self._waiting else _IDLE_S
+        probe_s = self._probes.next_s(limited=self._anybody())
+        wakes = [self._agenda.next_release_s(), None if probe_s is None else max(probe_s, self._look_s)]
+        wait_s = max(0.0, min((wake for wake in wakes if wake is not None), default=now + _IDLE_S) - now)
         task = asyncio.current_task()
         name = task.get_name() if task else None
         sleep = self._sleep = asyncio.create_task(self._clock.sleep(wait_s), name=name)
@@ -198,7 +204,7 @@ class Poller:
             self._sleep = None
             sleep.cancel()
 
-    def _again(self, turn: _Turn) -> None:
+    def _again(self, turn: Turn) -> None:
         """Its next turn on the grid; those that have passed meanwhile are skipped."""
         now, period_s = self._clock.mono_s(), turn.request.period_s
         release_s = turn.release_s + period_s
@@ -209,13 +215,13 @@ class Poller:
             turn.device.figures.overruns += skipped
             release_s += skipped * period_s
         if turn.misses >= SILENT_AFTER:
-            release_s = max(release_s, now + self._pause(turn.misses))
-        self._schedule(turn, release_s)
+            release_s = max(release_s, now + self._pause(turn.misses, LONGEST_PAUSE_S))
+        self._agenda.schedule(turn, release_s)
 
-    def _pause(self, misses: int) -> float:
+    def _pause(self, misses: int, longest_s: float) -> float:
         """How long to leave alone what has missed so many answers: 1 s after two, doubling, with jitter."""
         doubled = FIRST_PAUSE_S * 2.0 ** min(max(misses - SILENT_AFTER, 0), 16)
-        return min(doubled, LONGEST_PAUSE_S) * self._rng.uniform(0.75, 1.0)
+        return min(doubled, longest_s) * self._rng.uniform(0.75, 1.0)
 
     # One exchange.
 
@@ -239,29 +245,46 @@ class Poller:
         now = self._clock.mono_s()
         self.figures.busy.add(now, now - began_s)
 
-    async def _read(self, turn: _Turn) -> None:
+    async def _try(self, device: Asked) -> None:
+        """Probe a silent device; with more patience than usual where there is time for that."""
         began_s = self._clock.mono_s()
-        turn.ticket = -1
+        turn, timeout_s = self._probe(device), self._probe_s(device)
+        wide = timeout_s is not None and self._probes.wide(began_s)
+        if wide:
+            more_s = self._agenda.spare_s(began_s) / 2 - turn.request.wire_s
+            wide, timeout_s = more_s > (timeout_s or 0), max(more_s, timeout_s or 0)
+        await self._read(turn, timeout_s)
+        now = self._clock.mono_s()
+        self.figures.probing.add(now, now - began_s)
+        if device.misses:  # one that is answered costs nothing: it is a reading
+            self._probes.spent(now, now - began_s, wide=wide)
+
+    async def _read(self, turn: Turn, timeout_s: float | None) -> None:
+        began_s = turn.device.asked_s = self._clock.mono_s()
+        self._agenda.drop(turn)
         try:
-            batch = await self._link.read(turn.request)
+            batch = await self._link.read(turn.request, timeout_s)
         except DeviceSilent as error:
-            self._spent(began_s)
+            self._spent(turn.device, began_s)
             self._missed(turn, str(error))
         except (BadAnswer, Refused) as error:
-            self._spent(began_s)
+            self._spent(turn.device, began_s)
             self._unusable(turn, str(error))
         else:
-            turn.device.figures.answered.add(self._clock.mono_s(), self._spent(began_s))
+            took_s = self._spent(turn.device, began_s)
+            turn.device.figures.answered.add(self._clock.mono_s(), took_s)
+            turn.device.patience.answered(took_s - turn.request.wire_s)
             self._answered(turn, batch)
 
-    def _spent(self, began_s: float) -> float:
+    def _spent(self, device: Asked, began_s: float) -> float:
         now = self._clock.mono_s()
         self.figures.busy.add(now, now - began_s)
+        device.figures.busy.add(now, now - began_s)
         return now - began_s
 
     # What an answer, or none, means.
 
-    def _answered(self, turn: _Turn, batch: Batch) -> None:
+    def _answered(self, turn: Turn, batch: Batch) -> None:
         turn.misses = 0
         turn.values, turn.quality = batch.values, batch.quality
         self._known[turn.request.block] = batch.values
@@ -271,7 +294,7 @@ class Poller:
         self._alive(turn)
         self._emit(batch)
 
-    def _unusable(self, turn: _Turn, reason: str) -> None:
+    def _unusable(self, turn: Turn, reason: str) -> None:
         turn.device.figures.bad_answers += 1
         turn.device.figures.reason = reason
         if self._worth_a_line(turn):
@@ -280,7 +303,7 @@ class Poller:
         self._alive(turn)
         self._mark(turn, Quality.UNCERTAIN_STALE)
 
-    def _alive(self, turn: _Turn) -> None:
+    def _alive(self, turn: Turn) -> None:
         """The device has answered something: its next turns."""
         device, was, since_s = turn.device, turn.device.figures.state, turn.device.figures.since_s
         device.misses = 0
@@ -289,6 +312,8 @@ class Poller:
             self._again(turn)
             return
         now = self._clock.mono_s()
+        if was == "doubtful":
+            device.patience.hasty()
         if was == "silent":
             log.info("%s answers again after %.0f s", device.device.id, now - since_s)
         for each in device.turns:
@@ -297,9 +322,10 @@ class Poller:
             if each is turn:
                 self._again(each)
             else:
-                self._schedule(each, now if each.misses < SILENT_AFTER else now + self._pause(each.misses))
+                alone_s = 0.0 if each.misses < SILENT_AFTER else self._pause(each.misses, LONGEST_PAUSE_S)
+                self._agenda.schedule(each, now + alone_s)
 
-    def _missed(self, turn: _Turn, reason: str) -> None:
+    def _missed(self, turn: Turn, reason: str) -> None:
         device = turn.device
         turn.misses += 1
         device.misses += 1
@@ -314,20 +340,19 @@ class Poller:
             self._state(device, "silent")
             for each in device.turns:
                 self._mark(each, Quality.BAD_COMM)
-        self._probe(device)
+        self._leave(device)
 
-    def _probe(self, device: _Asked) -> None:
-        """All its turns wait but one: that which has been missed least.
-
-        A silent device's stands behind all that is due, unless it has waited for as long as the longest pause.
-        """
+    def _leave(self, device: Asked) -> None:
+        """All its turns wait but one; that of a silent device is a probe."""
         for each in device.turns:
-            each.ticket = -1
-        probe = min(device.turns, key=lambda each: each.misses)
-        release_s = self._clock.mono_s() + self._pause(device.misses)
-        self._schedule(probe, release_s, release_s + LONGEST_PAUSE_S if device.misses >= SILENT_AFTER else None)
+            self._agenda.drop(each)
+        now, pause_s = self._clock.mono_s(), self._pause(device.misses, PROBE_PAUSE_S)
+        if device.misses < SILENT_AFTER:
+            self._agenda.schedule(self._probe(device), now + max(pause_s, self._link.settle_s))
+        else:  # counted from the request, which a device that returns has not heard
+            self._probes.add(device, max(device.asked_s + pause_s, now + max(_LEAST_PAUSE_S, self._link.settle_s)))
 
-    def _mark(self, turn: _Turn, quality: Quality) -> None:
+    def _mark(self, turn: Turn, quality: Quality) -> None:
         """Tell once that a block's last values have another quality now. What was never read is bad/comm."""
         if turn.values is None:
             quality = Quality.BAD_COMM
@@ -338,13 +363,13 @@ class Poller:
         values = (None,) * len(block.points) if turn.values is None else turn.values
         self._emit(Batch(block, values, self._clock.wall_ns(), self._clock.mono_s(), quality))
 
-    def _worth_a_line(self, trouble: _Turn | _Asked) -> bool:
+    def _worth_a_line(self, trouble: Turn | Asked) -> bool:
         now = self._clock.mono_s()
         if now - trouble.logged_s < _LOG_AGAIN_S:
             return False
         trouble.logged_s = now
         return True
 
-    def _state(self, device: _Asked, state: DeviceState) -> None:
+    def _state(self, device: Asked, state: DeviceState) -> None:
         if device.figures.state != state:
             device.figures.state, device.figures.since_s = state, self._clock.mono_s()

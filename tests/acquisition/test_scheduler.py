@@ -3,135 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 import pytest
 
-from drivers.driver import BadAnswer, ConnectionDown, DeviceSilent, Keys, PolledLink, Refused, Request
-from drivers.point import Batch, Block, Device, Point, Quality, Tally, Text, Value
+from drivers.driver import BadAnswer, ConnectionDown, DeviceSilent, Refused
+from drivers.point import Quality
 from edge.acquisition.figures import Window
-from edge.acquisition.scheduler import LONGEST_PAUSE_S, Poller
+from edge.acquisition.scheduler import Poller
 from edge.clock import ManualClock
-
-NAME = "connection[pump-room]"
-TIMEOUT_S = 1.0
-
-
-class Line:
-    """A polled link: each read takes its request's wire time; devices fail as told."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        self.tally = Tally()
-        self.clock = clock
-        self.fault: Callable[[Request], Exception | None] = lambda request: None
-        self.silent: set[str] = set()
-        self.reads: list[tuple[float, str]] = []
-        """Second since the start, and block."""
-        self.writes: list[tuple[float, str, Value]] = []
-        self.write_fault: Exception | None = None
-        self.now_s = clock.mono_s()
-        self.out = 0
-        self.value = 0
-
-    def at(self) -> float:
-        return round(self.clock.mono_s() - self.now_s, 3)
-
-    async def read(self, request: Any) -> Batch:
-        self.reads.append((self.at(), request.block.points[0].name))
-        await self._take(TIMEOUT_S if request.device.id in self.silent else request.wire_s)
-        if request.device.id in self.silent:
-            raise DeviceSilent(f"{request.device.id}: does not answer")
-        if error := self.fault(request):
-            raise error
-        self.value += 1
-        return Batch(request.block, (self.value,), self.clock.wall_ns(), self.clock.mono_s())
-
-    async def write(self, device: Device, point: Point, value: Value) -> Value:
-        self.writes.append((self.at(), point.name, value))
-        await self._take(0.05)
-        if self.write_fault:
-            raise self.write_fault
-        return value
-
-    async def _take(self, seconds: float) -> None:
-        assert self.out == 0, "one request is out at a time"
-        self.out += 1
-        try:
-            await self.clock.sleep(seconds)
-        finally:
-            self.out -= 1
-
-    def times(self, name: str) -> list[float]:
-        return [at for at, block in self.reads if block == name]
-
-
-def device(name: str, *blocks: str) -> Device:
-    points = tuple(
-        Point(
-            id=f"{name}.{block}", equipment=name, name=block, title=Text(block, block), kind="int", unit="",
-            period_s=1, deadband=0, low=None, high=None, counter=False, writable=True, labels=None, address=Keys(),
-        )
-        for block in blocks
-    )  # fmt: skip
-    return Device(name, Keys(), Keys(), points, 0.0)
-
-
-def requests(of: Device, *, period_s: float = 1.0, wire_s: float = 0.05) -> list[Request]:
-    return [Request(of, Block(of.id, (point,)), period_s, wire_s) for point in of.points]
-
-
-class Stand:
-    def __init__(
-        self, wanted: Sequence[Request], before: Poller | None = None, clock: ManualClock | None = None
-    ) -> None:
-        self.clock = clock or ManualClock()
-        self.line = Line(self.clock)
-        self.batches: list[Batch] = []
-        link: PolledLink = self.line
-        self.poller = Poller(link, wanted, self.clock, self.batches.append, random.Random(7), before)
-        self.task = asyncio.create_task(self.poller.run(), name=NAME)
-
-    async def idle(self) -> None:
-        """Let everything run that can run without time passing."""
-        for _ in range(200):
-            await asyncio.sleep(0)
-            if self.task.done() or NAME in self.clock.sleeping():
-                for _ in range(5):
-                    await asyncio.sleep(0)
-                if self.task.done() or NAME in self.clock.sleeping():
-                    return
-        pytest.fail("the poller neither sleeps nor ends")
-
-    async def run(self, seconds: float) -> None:
-        """Let time pass, wake by wake."""
-        end = self.clock.mono_s() + seconds
-        while not self.task.done():
-            await self.idle()
-            wake = self.clock.next_wake_s()
-            if wake is None or wake > end + 1e-9:
-                break
-            self.clock.advance(max(wake - self.clock.mono_s(), 0))
-        self.clock.advance(max(end - self.clock.mono_s(), 0))
-        await self.idle()
-
-    def said(self, quality: Quality) -> list[str]:
-        return [batch.block.points[0].name for batch in self.batches if batch.quality is quality]
-
-
-@asynccontextmanager
-async def standing(wanted: Sequence[Request], **more: Any) -> AsyncIterator[Stand]:
-    stand = Stand(wanted, **more)
-    try:
-        yield stand
-    finally:
-        stand.task.cancel()
-        with suppress(asyncio.CancelledError, ConnectionDown):
-            await stand.task
+from tests.acquisition.line import Line, Stand, device, requests, standing
 
 
 async def test_each_request_has_its_turn_on_a_fixed_grid() -> None:
@@ -171,6 +52,21 @@ async def test_a_line_with_too_much_to_do_still_serves_everybody() -> None:
         assert stand.poller.figures.utilisation(stand.clock.mono_s()) == pytest.approx(1.0)
 
 
+async def test_blocks_with_alarm_points_go_before_the_rest() -> None:
+    ordinary = requests(device("a", "a1", "a2", "a3"), wire_s=0.3)
+    urgent = requests(device("b", "b1", "b2"), period_s=5, wire_s=0.3)
+    async with standing([*ordinary, *urgent], urgent={"b.b1", "b.b2"}) as stand:
+        await stand.run(1.3)
+        assert [name for _, name in stand.line.reads] == ["b1", "b2", "a1", "a2", "a3"]
+
+
+async def test_urgent_blocks_that_fill_the_line_leave_the_rest_a_turn_now_and_then() -> None:
+    wanted = [*requests(device("a", "a1"), wire_s=0.5), *requests(device("b", "b1", "b2"), wire_s=0.5)]
+    async with standing(wanted, urgent={"b.b1", "b.b2"}) as stand:
+        await stand.run(60)
+        assert 4 <= len(stand.line.times("a1")) <= 6
+
+
 async def test_a_write_wakes_the_sleeping_line_and_goes_ahead_of_all_reads() -> None:
     pump = device("pump", "a", "b", "c")
     async with standing(requests(pump, period_s=60)) as stand:
@@ -198,22 +94,6 @@ async def test_a_write_that_fails_tells_the_asker_and_nobody_else() -> None:
         with pytest.raises(Refused, match="no such address"):
             await writing
         assert len(stand.line.reads) == 3
-
-
-async def test_a_silent_device_costs_its_neighbours_nothing_but_one_time_out_now_and_then() -> None:
-    dead, alive = device("dead", "d1", "d2", "d3"), device("alive", "a1")
-    async with standing([*requests(dead), *requests(alive, wire_s=0.1)]) as stand:
-        await stand.run(10.5)
-        stand.line.silent.add("dead")
-        await stand.run(300)
-        probes = [at for at, name in stand.line.reads if name.startswith("d") and at >= 11]
-        pauses = [later - earlier - TIMEOUT_S for earlier, later in itertools.pairwise(probes)]
-        for pause, doubled in zip(pauses, [1, 1, 2, 4, 8, 16, 30, 30, 30], strict=False):
-            assert 0.75 * doubled - 0.01 <= pause <= doubled + 1.2, (pause, doubled)
-        assert pauses[-1] <= LONGEST_PAUSE_S + 1.2
-        assert len(probes) <= 17
-        # A probe of one second takes at most one turn of the neighbour's.
-        assert len(stand.line.times("a1")) >= 310 - 2 * len(probes)
 
 
 async def test_a_silent_device_goes_bad_once_with_its_last_values() -> None:

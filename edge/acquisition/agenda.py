@@ -1,0 +1,123 @@
+"""The turns of one connection: which requests have come, whose goes first, and how much time is to spare. Pure.
+
+What comes in: when each request may next be sent and by when it should be answered. What goes out: the next one.
+Requests with points that alarm rules look at go first, then the earliest deadline; an ordinary one that has waited
+ten seconds beyond its deadline waits no longer.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from dataclasses import dataclass, field
+
+from drivers.driver import Request
+from drivers.point import Device, Quality, Value
+from edge.acquisition.figures import DeviceFigures
+from edge.acquisition.patience import Patience
+
+NEVER_S = float("-inf")
+_STARVED_S = 10.0
+"""So long beyond its deadline, an ordinary turn goes before urgent ones."""
+
+_Queue = list[tuple[float, int, "Turn"]]
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """The turns of one request."""
+
+    request: Request
+    device: Asked
+    urgent: bool = False
+    """Alarm rules look at points of its."""
+    release_s: float = 0.0
+    """From when on it may be sent."""
+    deadline_s: float = 0.0
+    """By when it should have been answered: its next turn."""
+    ticket: int = -1
+    """Which entry in the queues is the true one; -1: none, it waits for its device to answer."""
+    values: tuple[Value, ...] | None = None
+    """Of the newest good answer; None where there was none."""
+    quality: Quality | None = None
+    """As last told downstream."""
+    misses: int = 0
+    """Time-outs of this request in a row."""
+    logged_s: float = NEVER_S
+    """When an answer of its that cannot be used was last logged."""
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """One device, and how it answers."""
+
+    device: Device
+    figures: DeviceFigures
+    patience: Patience
+    turns: list[Turn] = field(default_factory=list)
+    misses: int = 0
+    """Time-outs of the device in a row, whatever it was asked."""
+    asked_s: float = NEVER_S
+    logged_s: float = NEVER_S
+    """When its silence was last logged."""
+
+
+class Agenda:
+    """All turns that have a place."""
+
+    def __init__(self) -> None:
+        self._tickets = itertools.count()
+        self._turns: dict[Turn, None] = {}
+        self._waiting: _Queue = []
+        """By release."""
+        self._urgent: _Queue = []
+        """Those that have come, by deadline."""
+        self._ordinary: _Queue = []
+
+    def schedule(self, turn: Turn, release_s: float) -> None:
+        """Give a turn its next place; an older one is void."""
+        turn.release_s, turn.deadline_s = release_s, release_s + turn.request.period_s
+        turn.ticket = next(self._tickets)
+        self._turns[turn] = None
+        heapq.heappush(self._waiting, (release_s, turn.ticket, turn))
+
+    def drop(self, turn: Turn) -> None:
+        """It has no place for now."""
+        turn.ticket = -1
+        self._turns.pop(turn, None)
+
+    def first(self, now: float) -> Turn | None:
+        """The turn that goes first of those that have come; it keeps its place until it is dropped."""
+        while self._waiting and self._waiting[0][0] <= now:
+            _, ticket, turn = heapq.heappop(self._waiting)
+            if ticket == turn.ticket:
+                queue = self._urgent if turn.urgent else self._ordinary
+                heapq.heappush(queue, (turn.deadline_s, ticket, turn))
+        urgent, ordinary = _head(self._urgent), _head(self._ordinary)
+        if urgent is None or (ordinary is not None and now - ordinary.deadline_s > _STARVED_S):
+            return ordinary
+        return urgent
+
+    def next_release_s(self) -> float | None:
+        """When the next turn comes; None where none is to come."""
+        head = _head(self._waiting)
+        return head.release_s if head else None
+
+    def spare_s(self, now: float) -> float:
+        """How long the line may do something else from now on without any turn being late."""
+        spare = float("inf")
+        until = now
+        for turn in sorted(self._turns, key=lambda turn: turn.deadline_s):
+            until += turn.request.wire_s
+            spare = min(spare, turn.deadline_s - until)
+        return spare
+
+
+def _head(queue: _Queue) -> Turn | None:
+    """The first that is not void."""
+    while queue:
+        _, ticket, turn = queue[0]
+        if ticket == turn.ticket:
+            return turn
+        heapq.heappop(queue)
+    return None

@@ -1,0 +1,143 @@
+"""A polled link that obeys, a clock that the test moves, and a poller on both."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from drivers.driver import ConnectionDown, DeviceSilent, Keys, PolledLink, Request
+from drivers.point import Batch, Block, Device, Point, Quality, Tally, Text, Value
+from edge.acquisition.scheduler import Poller
+from edge.clock import ManualClock
+
+NAME = "connection[pump-room]"
+TIMEOUT_S = 1.0
+
+
+class Line:
+    """A polled link: each read takes its request's wire time; devices fail as told."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.tally = Tally()
+        self.clock = clock
+        self.fault: Callable[[Request], Exception | None] = lambda request: None
+        self.silent: set[str] = set()
+        self.reads: list[tuple[float, str]] = []
+        """Second since the start, and block."""
+        self.writes: list[tuple[float, str, Value]] = []
+        self.write_fault: Exception | None = None
+        self.now_s = clock.mono_s()
+        self.out = 0
+        self.value = 0
+        self.settle_s = 0.0
+        self.late_s: dict[str, float] = {}
+        """How much longer than predicted devices take."""
+
+    def at(self) -> float:
+        return round(self.clock.mono_s() - self.now_s, 3)
+
+    async def read(self, request: Any, timeout_s: float | None = None) -> Batch:
+        self.reads.append((self.at(), request.block.points[0].name))
+        timeout_s = TIMEOUT_S if timeout_s is None else min(timeout_s, TIMEOUT_S)
+        late_s = self.late_s.get(request.device.id, 0.0)
+        if request.device.id in self.silent or late_s > timeout_s:
+            await self._take(timeout_s)
+            raise DeviceSilent(f"{request.device.id}: does not answer")
+        await self._take(request.wire_s + late_s)
+        if error := self.fault(request):
+            raise error
+        self.value += 1
+        return Batch(request.block, (self.value,), self.clock.wall_ns(), self.clock.mono_s())
+
+    async def write(self, device: Device, point: Point, value: Value) -> Value:
+        self.writes.append((self.at(), point.name, value))
+        await self._take(0.05)
+        if self.write_fault:
+            raise self.write_fault
+        return value
+
+    async def _take(self, seconds: float) -> None:
+        assert self.out == 0, "one request is out at a time"
+        self.out += 1
+        try:
+            await self.clock.sleep(seconds)
+        finally:
+            self.out -= 1
+
+    def times(self, name: str) -> list[float]:
+        return [at for at, block in self.reads if block == name]
+
+
+def device(name: str, *blocks: str) -> Device:
+    points = tuple(
+        Point(
+            id=f"{name}.{block}", equipment=name, name=block, title=Text(block, block), kind="int", unit="",
+            period_s=1, deadband=0, low=None, high=None, counter=False, writable=True, labels=None, address=Keys(),
+        )
+        for block in blocks
+    )  # fmt: skip
+    return Device(name, Keys(), Keys(), points, 0.0)
+
+
+def requests(of: Device, *, period_s: float = 1.0, wire_s: float = 0.05) -> list[Request]:
+    return [Request(of, Block(of.id, (point,)), period_s, wire_s) for point in of.points]
+
+
+class Stand:
+    def __init__(
+        self,
+        wanted: Sequence[Request],
+        before: Poller | None = None,
+        clock: ManualClock | None = None,
+        urgent: Collection[str] = (),
+        probe_share: float = 0.05,
+    ) -> None:
+        self.clock = clock or ManualClock()
+        self.line = Line(self.clock)
+        self.batches: list[Batch] = []
+        link: PolledLink = self.line
+        emit, rng = self.batches.append, random.Random(7)
+        self.poller = Poller(link, wanted, self.clock, emit, rng, before, urgent, probe_share)
+        self.task = asyncio.create_task(self.poller.run(), name=NAME)
+
+    async def idle(self) -> None:
+        """Let everything run that can run without time passing."""
+        for _ in range(200):
+            await asyncio.sleep(0)
+            if self.task.done() or NAME in self.clock.sleeping():
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                if self.task.done() or NAME in self.clock.sleeping():
+                    return
+        pytest.fail("the poller neither sleeps nor ends")
+
+    async def run(self, seconds: float) -> None:
+        """Let time pass, wake by wake."""
+        end = self.clock.mono_s() + seconds
+        while not self.task.done():
+            await self.idle()
+            wake = self.clock.next_wake_s()
+            if wake is None or wake > end + 1e-9:
+                break
+            self.clock.advance(max(wake - self.clock.mono_s(), 0))
+        self.clock.advance(max(end - self.clock.mono_s(), 0))
+        await self.idle()
+
+    def said(self, quality: Quality) -> list[str]:
+        return [batch.block.points[0].name for batch in self.batches if batch.quality is quality]
+
+
+@asynccontextmanager
+async def standing(wanted: Sequence[Request], **more: Any) -> AsyncIterator[Stand]:
+    stand = Stand(wanted, **more)
+    try:
+        yield stand
+    finally:
+        stand.task.cancel()
+        with suppress(asyncio.CancelledError, ConnectionDown):
+            await stand.task
