@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from drivers.document import Faulty
 from drivers.units import parse_seconds
@@ -88,11 +86,6 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--state", type=Path, required=True, metavar="DIR", help="state directory")
     run.set_defaults(act=_run)
 
-    check = commands.add_parser("check", help="validates a site file and shows the load of each connection")
-    _site_argument(check)
-    check.add_argument("--json", action="store_true", help="machine-readable")
-    check.set_defaults(act=_check)
-
     simulate = commands.add_parser("simulate", help="only the simulated devices of a site")
     _site_argument(simulate)
     simulate.add_argument("--scenario", type=Path, default=None, metavar="FILE", help="what goes wrong, and when")
@@ -126,65 +119,6 @@ def _run(arguments: argparse.Namespace) -> int:
     for noisy in ("httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     return asyncio.run(serve(arguments.config, arguments.state))
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    from edge.site import load_grade
-    from edge.site_file import load_site
-
-    try:
-        site = load_site(arguments.config)
-    except Faulty as faulty:
-        if arguments.json:
-            print(
-                json.dumps({"ok": False, "faults": [vars_of(fault) for fault in faulty.faults]}, ensure_ascii=False)
-            )
-        else:
-            for fault in faulty.faults:
-                print(fault, file=sys.stderr)
-            print(f"{len(faulty.faults)} to mend", file=sys.stderr)
-        return WRONG
-    rows = [
-        {
-            "connection": each.name,
-            "type": each.settings.type,
-            "equipment": len(each.devices),
-            "points": sum(len(device.points) for device in each.devices),
-            "requests": len(each.requests),
-            "load": round(each.load, 4),
-            "grade": load_grade(each.load),
-        }
-        for each in site.connections.values()
-    ]
-    if arguments.json:
-        print(json.dumps({"ok": True, "connections": rows}, ensure_ascii=False))
-        return OK
-    print(f"{site.info.name} ({site.info.id}): {len(site.equipment)} equipment, {len(site.rules)} alarm rules, "
-          f"{len(site.plans)} upkeep plans: all well")  # fmt: skip
-    _load_table(rows)
-    return OK
-
-
-def vars_of(fault: Any) -> dict[str, Any]:
-    """A fault as a mapping."""
-    return {key: getattr(fault, key) for key in ("file", "line", "column", "path", "message")}
-
-
-def _load_table(rows: Sequence[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "connection", "type", "equipment", "points", "requests", "load of the wire", box=None, pad_edge=False
-    )
-    for row in rows:
-        polled = row["requests"]
-        note = " (above 70 %: no room for retries)" if row["grade"] == "high" else ""
-        load = f"{row['load']:.1%}{note}" if polled else "listens"
-        table.add_row(
-            row["connection"], row["type"], str(row["equipment"]), str(row["points"]), str(polled or "-"), load
-        )
-    Console().print(table)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

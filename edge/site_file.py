@@ -18,6 +18,7 @@ from drivers.point import Device
 from drivers.profile import Library, Profile
 from edge.alarms.rule import Rule, compile_connection_rules, compile_rules
 from edge.data import CONFIG, PROFILES
+from edge.load import advice, load_of
 from edge.response.duty import DutySpec
 from edge.secrets import reveal
 from edge.site import ID, LOOPBACK, Connection, ConsoleSpec, Equipment, EquipmentSpec, Site, SiteInfo, StorageSpec
@@ -264,8 +265,8 @@ class _Loader:
             if connection.load > 1:
                 self.document.add(
                     ("connections", name),
-                    f"needs {connection.load:.0%} of its wire's time; lengthen periods, raise the baud rate, "
-                    "or move equipment to another connection",
+                    f"needs {connection.load:.0%} of its wire's time ({load_of(driver, requests).dearest()}); for a "
+                    f"load of 70 % {advice(driver, settings, devices, requests)}",
                 )
             found[name] = connection
         return found

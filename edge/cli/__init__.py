@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from edge.cli import alarms, export, orders, points, profile, status
+from edge.cli import alarms, check, export, orders, points, profile, status
 from edge.cli.command import Subparsers
 
 
 def register_all(subparsers: Subparsers) -> None:
     """Give the command line all commands of this folder. Each sets `act(arguments) -> exit code`."""
-    for group in (status, points, alarms, orders, export, profile):
+    for group in (check, status, points, alarms, orders, export, profile):
         group.register(subparsers)

@@ -1,0 +1,191 @@
+"""Bus calculus: what a configuration costs a wire, who costs it, how old a value can become, and what would help.
+
+What comes in: a checked connection with its planned requests. What goes out: for each request its wire time, its
+share, and the worst-case age of its points; for each device its share; and where it does not fit, advice with
+numbers. Pure; the same figures are shown before the start (`courtyard check`) and beside the measured ones.
+
+Definitions. A request occupies the wire for C: its own characters, the answer's, the silences that end frames, the
+device's delay and the pause before it. Its share is C / T, T its period; the load of a connection is the sum.
+
+A turn waits while others are served. One request is out at a time and is never cut off; of those that wait, that
+with the earliest deadline (its next turn) goes first. As long as every request is answered within its period, a
+turn of a request with period T that waits for w sees of each other request with period P at most
+min(ceil(T / P), 1 + ceil(w / P)) answers: those whose deadline comes before its own, and those released until it
+goes. The blocking B is the least w that equals the sum of these. It holds for devices that answer, without writes.
+
+The worst-case age of a point is T + B + C: a value was read at the very start of one turn's exchange, and the next
+one comes in a period later, after the longest wait. Where B + C is above T, a turn may be skipped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from drivers.driver import Driver, Request, Settings
+from drivers.point import Device
+
+ROOMY = 0.7
+"""A line is not planned fuller than this, so that retries and writes have room (domain practice: 60 to 70 %)."""
+_FASTER = (2400, 4800, 9600, 19200, 38400, 57600, 115200)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLoad:
+    """One planned request, and what it costs."""
+
+    request: Request
+    what: Mapping[str, str | int]
+    """In the protocol's words: unit, table, address, count."""
+    share: float
+    """Of the wire's time."""
+    blocking_s: float
+    """The longest that its turn waits for others."""
+
+    @property
+    def worst_age_s(self) -> float:
+        """The oldest that its points can become while all devices answer."""
+        return self.request.period_s + self.blocking_s + self.request.wire_s
+
+    @property
+    def tight(self) -> bool:
+        """Whether a turn may come too late and be skipped."""
+        return self.blocking_s + self.request.wire_s > self.request.period_s
+
+    def row(self) -> dict[str, Any]:
+        """For tables and JSON."""
+        request = self.request
+        return {
+            "equipment": request.device.id, **self.what, "points": len(request.block.points),
+            "period_s": request.period_s, "wire_ms": round(request.wire_s * 1000, 2), "share": round(self.share, 5),
+            "blocking_ms": round(self.blocking_s * 1000, 2), "worst_age_s": round(self.worst_age_s, 3),
+            "tight": self.tight,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One connection's load."""
+
+    total: float
+    """Share of the wire's time that the configuration needs; above 1 it cannot fit."""
+    requests: tuple[RequestLoad, ...]
+    devices: Mapping[str, float]
+    """Share of the wire's time of each equipment, the dearest first."""
+
+    @property
+    def worst_age_s(self) -> float | None:
+        """Of the point that can become oldest, measured in seconds; None where nothing is polled."""
+        return max((each.worst_age_s for each in self.requests), default=None)
+
+    def dearest(self, most: int = 3) -> str:
+        """Who costs how much, in words."""
+        first = [f"{name} takes {share:.1%}" for name, share in list(self.devices.items())[:most]]
+        return f"{', '.join(first)} of this bus" if first else ""
+
+    def row(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "load": round(self.total, 4),
+            "worst_age_s": None if self.worst_age_s is None else round(self.worst_age_s, 3),
+            "devices": [{"equipment": name, "share": round(share, 5)} for name, share in self.devices.items()],
+            "loads": [each.row() for each in self.requests],
+        }
+
+
+def load_of(driver: Driver, requests: Sequence[Request]) -> Load:
+    """What planned requests cost their connection."""
+    describe = driver.describe or (lambda request: {})
+    per_period: dict[float, float] = {}
+    for each in requests:
+        per_period[each.period_s] = per_period.get(each.period_s, 0.0) + each.wire_s
+    total = _sum(requests)
+    blocked: dict[tuple[float, float], float] = {}
+    rows = []
+    for each in requests:
+        kind = (each.period_s, each.wire_s)
+        if kind not in blocked:
+            blocked[kind] = _blocking_s(*kind, per_period)
+        rows.append(RequestLoad(each, describe(each), each.wire_s / each.period_s, blocked[kind]))
+    return Load(total, tuple(rows), shares(requests))
+
+
+def shares(requests: Iterable[Request]) -> dict[str, float]:
+    """Each equipment's share of the wire's time, the dearest first."""
+    found: dict[str, float] = {}
+    for each in requests:
+        found[each.device.id] = found.get(each.device.id, 0.0) + each.wire_s / each.period_s
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _sum(requests: Iterable[Request]) -> float:
+    return sum(each.wire_s / each.period_s for each in requests)
+
+
+def _blocking_s(period_s: float, wire_s: float, per_period: Mapping[float, float]) -> float:
+    """The least w of the definition above, found from below. It ends: each sum is bounded by the first term."""
+    others = {other: cost - (wire_s if other == period_s else 0.0) for other, cost in per_period.items()}
+    waited = -1.0
+    longer = 0.0
+    while longer > waited + 1e-9:
+        waited = longer
+        longer = sum(
+            cost * min(math.ceil(period_s / other), 1 + math.ceil(waited / other)) for other, cost in others.items()
+        )
+    return longer
+
+
+def advice(driver: Driver, settings: Settings, devices: Sequence[Device], requests: Sequence[Request]) -> str:
+    """What would bring a connection that is too full down to a good load, with numbers."""
+    total = _sum(requests)
+    ways = [_slower(requests, total), _baudrate(driver, settings, devices), _fewer(requests, total)]
+    return "; or ".join(way for way in ways if way)
+
+
+def _slower(requests: Sequence[Request], total: float) -> str:
+    """The one period that helps most, or all of them."""
+    per_period: dict[float, float] = {}
+    for each in requests:
+        per_period[each.period_s] = per_period.get(each.period_s, 0.0) + each.wire_s
+    period_s, cost_s = max(per_period.items(), key=lambda item: item[1] / item[0])
+    rest = total - cost_s / period_s
+    if rest < ROOMY * 0.9:
+        needed_s = _upwards(cost_s / (ROOMY - rest))
+        return f"read every {needed_s:g} s what is read every {period_s:g} s"
+    return f"make all periods {_upwards(total / ROOMY):g} times as long"
+
+
+def _upwards(number: float) -> float:
+    """Rounded up to two digits."""
+    step = 10.0 ** (math.floor(math.log10(number)) - 1)
+    return round(math.ceil(number / step - 1e-9) * step, 6)
+
+
+def _baudrate(driver: Driver, settings: Settings, devices: Sequence[Device]) -> str:
+    """The lowest baud rate that would do, where the line has one."""
+    now = getattr(settings, "baudrate", None)
+    if driver.plan is None or not isinstance(now, int):
+        return ""
+    for rate in _FASTER:
+        if rate > now:
+            load = _sum(driver.plan(settings.model_copy(update={"baudrate": rate}), devices))
+            if load <= ROOMY:
+                return f"set the line and its devices to {rate} baud ({load:.0%})"
+    return ""
+
+
+def _fewer(requests: Sequence[Request], total: float) -> str:
+    """Who has to move to another line, the dearest first."""
+    moved: list[str] = []
+    found = shares(requests)
+    for name, share in found.items():
+        if total <= ROOMY:
+            break
+        moved.append(name)
+        total -= share
+    if not moved or len(moved) == len(found):
+        return ""
+    names = ", ".join(moved[:3]) + (f" and {len(moved) - 3} more" if len(moved) > 3 else "")
+    return f"move {names} to another connection ({len(moved)} of {len(found)} devices, leaving {total:.0%})"

@@ -1,0 +1,155 @@
+"""Bus calculus: shares, blocking and age, and advice that is true when it is followed."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from drivers.driver import Request, drivers
+from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, TcpSettings, UnitKeys
+from drivers.point import Block, Device
+from edge.load import Load, advice, load_of
+from edge.site_file import load_site
+from tests.drivers.devices import device
+
+RTU = drivers()["modbus-rtu"]
+CASES = Path(__file__).parent.parent / "cases"
+
+
+def requests(*kinds: tuple[float, float]) -> list[Request]:
+    """Requests of (period, wire time), each of a device of its own."""
+    made = []
+    for number, (period_s, wire_s) in enumerate(kinds):
+        who = Device(f"d{number}", UnitKeys(unit_id=1), Limits(), (), 0)
+        made.append(Request(who, Block(who.id, ()), period_s, wire_s))
+    return made
+
+
+def loads(*kinds: tuple[float, float]) -> Load:
+    """Their load, without the words of a protocol."""
+    return load_of(drivers()["mqtt"], requests(*kinds))
+
+
+def test_shares_add_up_and_the_dearest_is_named_first() -> None:
+    load = loads((1, 0.1), (2, 0.6), (1, 0.05))
+    assert load.total == pytest.approx(0.45)
+    assert load.devices == {"d1": pytest.approx(0.3), "d0": pytest.approx(0.1), "d2": pytest.approx(0.05)}
+    assert load.dearest(2) == "d1 takes 30.0%, d0 takes 10.0% of this bus"
+
+
+def test_a_request_alone_is_never_held_up() -> None:
+    (only,) = loads((1, 0.1)).requests
+    assert only.blocking_s == 0
+    assert only.worst_age_s == pytest.approx(1.1)
+
+
+def test_a_request_waits_for_one_answer_of_each_other_with_its_period() -> None:
+    first, *_ = loads((1, 0.1), (1, 0.2), (1, 0.3)).requests
+    assert first.blocking_s == pytest.approx(0.5)
+    assert first.worst_age_s == pytest.approx(1.6)
+    assert not first.tight
+
+
+def test_turns_that_cannot_always_be_kept_are_marked() -> None:
+    quick, slow = loads((0.1, 0.02), (10, 0.3)).requests
+    assert quick.tight
+    assert not slow.tight
+
+
+def wait_of(number: int, tasks: list[tuple[int, int]], offsets: list[int], until: int) -> tuple[int, bool]:
+    """The longest wait of one task's turns on a line that serves the earliest deadline first and cuts nothing off,
+    in ticks, and whether all turns of all tasks were answered in their periods."""
+    jobs = sorted(
+        (offset + turn * period, offset + (turn + 1) * period, each, wire)
+        for each, ((period, wire), offset) in enumerate(zip(tasks, offsets, strict=True))
+        for turn in range((until - offset) // period)
+    )
+    now, longest, kept = 0, 0, True
+    waiting: list[tuple[int, int, int, int]] = []
+    while jobs or waiting:
+        while jobs and jobs[0][0] <= now:
+            waiting.append(jobs.pop(0))
+        if not waiting:
+            now = jobs[0][0]
+            continue
+        # The worst order among equal deadlines: the looked-at task last.
+        job = min(waiting, key=lambda each: (each[1], each[2] == number))
+        waiting.remove(job)
+        if job[2] == number:
+            longest = max(longest, now - job[0])
+        now += job[3]
+        kept = kept and now <= job[1]
+    return longest, kept
+
+
+TASKS = st.lists(st.tuples(st.integers(4, 40), st.integers(1, 6)), min_size=1, max_size=5)
+
+
+@given(TASKS, st.lists(st.integers(0, 40), min_size=5, max_size=5))
+def test_no_turn_waits_longer_than_predicted_while_all_are_answered_in_time(
+    tasks: list[tuple[int, int]], offsets: list[int]
+) -> None:
+    load = loads(*((float(period), float(wire)) for period, wire in tasks))
+    assume(load.total <= 1)
+    for number, each in enumerate(load.requests):
+        longest, kept = wait_of(number, tasks, offsets[: len(tasks)], 400)
+        assume(kept)
+        assert longest <= each.blocking_s + 1e-6
+        assert math.isfinite(each.worst_age_s)
+
+
+def registers(name: str, unit: int, count: int) -> Device:
+    """A device whose holding registers 0 to count are read each second."""
+    keys = {f"r{at}": ("int", RegisterKeys.model_validate({"register": "holding", "address": at}))
+            for at in range(count)}  # fmt: skip
+    made = device(name, UnitKeys(unit_id=unit), Limits(), keys)  # type: ignore[arg-type]  # "int" is a kind
+    from dataclasses import replace
+
+    return replace(made, points=tuple(replace(point, period_s=1.0) for point in made.points))
+
+
+def test_each_advice_brings_the_line_to_a_good_load() -> None:
+    settings = RtuSettings(type="modbus-rtu", port="/dev/none", baudrate=4800)
+    devices = [registers(f"pump-{unit}", unit, 40) for unit in range(1, 9)]
+    assert RTU.plan is not None
+
+    def load(settings: RtuSettings, devices: list[Device]) -> float:
+        assert RTU.plan is not None
+        return load_of(RTU, RTU.plan(settings, devices)).total
+
+    words = advice(RTU, settings, devices, RTU.plan(settings, devices))
+    period, rate, moved = (
+        re.search(r"read every ([\d.]+) s what is read every 1 s", words),
+        re.search(r"to (\d+) baud", words),
+        re.search(r"\((\d+) of 8 devices", words),
+    )
+    assert period
+    assert rate
+    assert moved
+    total = load(settings, devices)
+    assert total > 1
+    assert 0.6 < total / float(period[1]) <= 0.7
+    assert load(settings.model_copy(update={"baudrate": int(rate[1])}), devices) <= 0.7
+    assert load(settings, devices[int(moved[1]) :]) <= 0.7
+    assert load(settings, devices[int(moved[1]) - 1 :]) > 0.7  # no more are moved than need be
+
+
+def test_a_network_has_no_baud_rate_to_raise() -> None:
+    settings = TcpSettings(type="modbus-tcp", host="h", pause=0.5)
+    devices = [registers(f"m{unit}", unit, 4) for unit in range(1, 5)]
+    driver = drivers()["modbus-tcp"]
+    assert driver.plan is not None
+    assert "baud" not in advice(driver, settings, devices, driver.plan(settings, devices))
+
+
+def test_requests_are_told_in_the_words_of_their_protocol() -> None:
+    site = load_site(Path(CASES).parent.parent / "config" / "site.yaml")
+    pumps = site.connections["pump-room"]
+    rows = load_of(pumps.driver, pumps.requests).row()["loads"]
+    assert {"equipment": "pump-1", "unit": 1, "table": "input", "address": 0}.items() <= rows[0].items()
+    assert sum(row["share"] for row in rows) == pytest.approx(pumps.load, abs=1e-3)
