@@ -16,7 +16,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from drivers.document import Where
 from drivers.point import Batch, Block, Device, Point, Tally, Value
@@ -63,6 +63,13 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     type: str
+
+
+class PolledSettings(Settings):
+    """Keys of a connection whose devices answer when asked."""
+
+    probe_share: float = Field(default=0.05, gt=0, le=0.5)
+    """Of the wire's time, what may be spent on devices that do not answer."""
 
 
 class Keys(BaseModel):

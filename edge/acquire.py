@@ -7,10 +7,12 @@ What comes in: a checked connection of the site. What goes out: batches into the
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any, cast
 
-from drivers.driver import Clock, ConnectionDown, Link, ListeningLink, PolledLink
+from drivers.driver import Clock, ConnectionDown, Link, ListeningLink, PolledLink, PolledSettings
 from drivers.point import Batch, Point, Quality, Tally, Value
+from edge.acquisition.probes import PROBE_SHARE
 from edge.acquisition.scheduler import Poller
 from edge.engine import Engine
 from edge.site import Connection, Equipment
@@ -22,13 +24,15 @@ log = logging.getLogger(__name__)
 class Acquired:
     """One connection of the site, and what is known of it now."""
 
-    def __init__(self, connection: Connection, engine: Engine, clock: Clock) -> None:
+    def __init__(self, connection: Connection, engine: Engine, clock: Clock, urgent: Collection[str] = ()) -> None:
+        """`urgent`: ids of the points that alarm rules look at; they are read first."""
         self.connection = connection
         self.tally = Tally()
         self.reason = "not opened yet"
         self.up = False
         self._engine = engine
         self._clock = clock
+        self._urgent = urgent
         self._since_ns = clock.wall_ns()
         self._link: Link | None = None
         self._poller: Poller | None = None
@@ -51,7 +55,12 @@ class Acquired:
     async def _read(self, link: Link) -> None:
         if self.connection.driver.plan:
             polled = cast(PolledLink, link)
-            self._poller = Poller(polled, self.connection.requests, self._clock, self._take, before=self._poller)
+            settings = self.connection.settings
+            share = settings.probe_share if isinstance(settings, PolledSettings) else PROBE_SHARE
+            self._poller = Poller(
+                polled, self.connection.requests, self._clock, self._take,
+                before=self._poller, urgent=self._urgent, probe_share=share,
+            )  # fmt: skip
             await self._poller.run()
         else:
             async for batch in cast(ListeningLink, link).listen():

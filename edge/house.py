@@ -16,6 +16,7 @@ from edge.acquisition.pipeline import Pipeline
 from edge.alarms.alarm import Transition
 from edge.alarms.engine import AlarmEngine
 from edge.alarms.machine import State
+from edge.alarms.truth import Above, Below, OneOf, leaves
 from edge.clerk import Clerk
 from edge.desk import Desk
 from edge.engine import Engine, Happening
@@ -98,13 +99,20 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
 
     dispatcher = Dispatcher(site.duty, site.info.language, clock, record, site.zone, state)
     dispatcher.restore(await ledger.load("ladder"))
-    ways = {name: Acquired(each, engine, clock) for name, each in site.connections.items()}
+    urgent = _alarm_points(site)
+    ways = {name: Acquired(each, engine, clock, urgent) for name, each in site.connections.items()}
     uplinks: dict[str, Uplink] = {}
     desk = Desk(site, engine, clerk, ledger, store, ways, uplinks, clock, hub)
     house = House(site, clock, hub, ledger, store, engine, clerk, dispatcher, desk, ways, Notices(site), uplinks)
     clerk.listeners.append(_teller(house))
     await house.take_up()
     return house
+
+
+def _alarm_points(site: Site) -> frozenset[str]:
+    """Ids of the points that alarm rules look at."""
+    conditions = (leaf for rule in site.rules for leaf in leaves(rule.condition))
+    return frozenset(leaf.point.id for leaf in conditions if isinstance(leaf, Above | Below | OneOf))
 
 
 def _teller(house: House) -> Callable[[Happening], None]:

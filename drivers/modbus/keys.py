@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from drivers.driver import Keys, Settings
+from drivers.driver import Keys, PolledSettings
 from drivers.units import Seconds
 
 Space = Literal["coil", "discrete", "holding", "input"]
@@ -35,7 +35,7 @@ _LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 _LOWEST = {"int16": -(1 << 15), "int32": -(1 << 31), "int64": -(1 << 63)}
 
 
-class TcpSettings(Settings):
+class TcpSettings(PolledSettings):
     """A device or gateway that speaks Modbus TCP."""
 
     type: Literal["modbus-tcp"]
@@ -47,7 +47,7 @@ class TcpSettings(Settings):
     """Left free between an answer and the next request."""
 
 
-class RtuSettings(Settings):
+class RtuSettings(PolledSettings):
     """An RS-485 or RS-232 line on a serial port of this box."""
 
     type: Literal["modbus-rtu"]
@@ -61,7 +61,7 @@ class RtuSettings(Settings):
     pause: Seconds = 0.0
 
 
-class RtuTcpSettings(Settings):
+class RtuTcpSettings(PolledSettings):
     """A transparent serial server: RTU frames, CRC included, on a TCP connection."""
 
     type: Literal["modbus-rtu-tcp"]
