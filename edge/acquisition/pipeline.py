@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from drivers.point import Batch, Block, Point, Quality, Value
 
@@ -35,6 +36,10 @@ class _Track:
 
     __slots__ = ("bands", "came", "judged", "limits", "names", "next_heartbeat_s", "recorded", "recorded_quality")
 
+    recorded: Sequence[Value]
+    """As last recorded, value by value; a list only once some of them were recorded without the others."""
+    recorded_quality: tuple[Quality, ...]
+
     def __init__(self, block: Block) -> None:
         self.names = tuple(point.name for point in block.points)
         self.bands = tuple(point.deadband for point in block.points)
@@ -46,8 +51,8 @@ class _Track:
         ]
         self.came: Batch | None = None
         self.judged: Batch | None = None
-        self.recorded: list[Value] = []
-        self.recorded_quality: list[Quality] = []
+        self.recorded = ()
+        self.recorded_quality = ()
         self.next_heartbeat_s = 0.0
 
 
@@ -137,14 +142,13 @@ class Pipeline:
         return replace(batch, qualities=tuple(qualities))
 
     def _changed(self, batch: Batch, track: _Track) -> list[int]:
-        bands, old = track.bands, track.recorded
         changed = [
             index
-            for index, (value, last, band) in enumerate(zip(batch.values, old, bands, strict=True))
+            for index, (value, last, band) in enumerate(zip(batch.values, track.recorded, track.bands, strict=True))
             if value != last and (not band or value is None or last is None or abs(value - last) > band)  # type: ignore[operator]  # bands stand on numbers only
         ]
-        qualities = batch.qualities or (batch.quality,) * len(old)
-        if tuple(track.recorded_quality) == qualities:
+        qualities = batch.qualities or _all(batch.quality, len(batch.values))
+        if track.recorded_quality is qualities or track.recorded_quality == qualities:
             return changed
         other = {
             i for i, (now, last) in enumerate(zip(qualities, track.recorded_quality, strict=True)) if now is not last
@@ -152,12 +156,23 @@ class Pipeline:
         return sorted(other.union(changed))
 
     def _remember(self, batch: Batch, track: _Track, indices: Sequence[int], *, whole: bool) -> None:
-        qualities = batch.qualities or (batch.quality,) * len(batch.values)
+        qualities = batch.qualities or _all(batch.quality, len(batch.values))
         if whole:
-            track.recorded = list(batch.values)
-            track.recorded_quality = list(qualities)
             track.next_heartbeat_s = batch.mono_s + self._heartbeat_s
+        if len(indices) == len(qualities):
+            track.recorded, track.recorded_quality = batch.values, qualities
             return
+        recorded = list(track.recorded)
         for index in indices:
-            track.recorded[index] = batch.values[index]
-            track.recorded_quality[index] = qualities[index]
+            recorded[index] = batch.values[index]
+        track.recorded = recorded
+        if track.recorded_quality != qualities:
+            marks = list(track.recorded_quality)
+            for index in indices:
+                marks[index] = qualities[index]
+            track.recorded_quality = tuple(marks)
+
+
+@cache
+def _all(quality: Quality, count: int) -> tuple[Quality, ...]:
+    return (quality,) * count

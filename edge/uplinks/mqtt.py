@@ -17,6 +17,7 @@ import asyncio
 import logging
 import random
 import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -214,6 +215,7 @@ class MqttNorth:
             keepalive=30,
             max_queued_incoming_messages=QUEUED,
             max_inflight_messages=IN_FLIGHT,
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],  # else each burst waits 40 ms for an ACK
         )
 
     async def _greet(self, client: aiomqtt.Client) -> None:
