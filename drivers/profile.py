@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from drivers.document import Document, keys_of, load, nearest
 from drivers.driver import Driver, Keys, driver_of_protocol, drivers
+from drivers.guard import READ_ONLY, GuardSpec
 from drivers.point import EquipmentClass, Point, Text
 from drivers.units import Seconds
 
@@ -55,6 +56,8 @@ class PointSpec(Strict):
     high: float | None = None
     counter: bool = False
     writable: bool = False
+    guard: GuardSpec | None = None
+    """How it may be commanded, where its range alone does not say enough."""
     labels: dict[int, TextSpec] | None = None
 
     @model_validator(mode="after")
@@ -63,6 +66,8 @@ class PointSpec(Strict):
             raise ValueError(f"low {self.low:g} is not below high {self.high:g}; swap or widen them")
         if self.kind in ("bool", "text") and (self.deadband or self.counter):
             raise ValueError(f"a {self.kind} point has no deadband and is no counter; remove them")
+        if self.guard is not None and not self.writable:
+            raise ValueError("guard is for points that are written; add writable: true, or remove it")
         return self
 
 
@@ -160,6 +165,7 @@ def load_profile(path: Path) -> tuple[Profile | None, Document]:
             document.add((other,), f"does not belong to protocol {spec.protocol}; its section is {driver.section}")
     points = _points(document, driver)
     fingerprint = _fingerprint(document, driver, spec)
+    _check_commands(document, equipment_class, {name: point for name, (point, _) in points.items()})
     _check_together(document, driver, options, points)
     if document.faults or options is None:
         return None, document
@@ -185,6 +191,13 @@ def load_profile(path: Path) -> tuple[Profile | None, Document]:
     )
 
 
+def _check_together(document: Document, driver: Driver, options: Keys | None, points: Mapping[str, Any]) -> None:
+    """Note the mistakes that no single row shows."""
+    if driver.check and options is not None:
+        for where, message in driver.check(options, points):
+            document.add(where, message)
+
+
 def _fingerprint(document: Document, driver: Driver, spec: ProfileSpec) -> tuple[Keys, ...]:
     """What a device is recognised by, checked by the protocol's own model."""
     if spec.fingerprint and driver.fingerprint is None:
@@ -195,13 +208,6 @@ def _fingerprint(document: Document, driver: Driver, spec: ProfileSpec) -> tuple
     model, rows = driver.fingerprint, enumerate(spec.fingerprint)
     found = [document.validate(model, row, ("fingerprint", at)) for at, row in rows]
     return tuple(row for row in found if row is not None)
-
-
-def _check_together(document: Document, driver: Driver, options: Keys | None, points: Mapping[str, Any]) -> None:
-    """Note the mistakes that no single row shows."""
-    if driver.check and options is not None:
-        for where, message in driver.check(options, points):
-            document.add(where, message)
 
 
 def _points(document: Document, driver: Driver) -> dict[str, tuple[PointSpec, Keys]]:
@@ -221,6 +227,28 @@ def _points(document: Document, driver: Driver) -> dict[str, tuple[PointSpec, Ke
         if spec and address:
             points[name] = (spec, address)
     return points
+
+
+def _check_commands(document: Document, equipment_class: str, points: Mapping[str, PointSpec]) -> None:
+    """Note what may never be written, and guards that do not fit their points."""
+    for name, spec in points.items():
+        if spec.writable and equipment_class in READ_ONLY:
+            document.add(
+                ("points", name, "writable"),
+                f"equipment of class {equipment_class} is read only, always: nothing here is written; remove it",
+            )
+        guard = ("points", name, "guard")
+        for key, why in spec.guard.mistakes(spec) if spec.guard else ():
+            document.add((*guard, key), why)
+        for index, lock in enumerate(spec.guard.interlocks if spec.guard else ()):
+            where = (*guard, "interlocks", index)
+            other = points.get(lock.point)
+            if other is not None:
+                for key, why in lock.mistakes(spec, other):
+                    document.add((*where, key), why)
+            elif lock.point not in document.mapping("points"):  # else its own mistake is shown already
+                near = nearest(lock.point, points) or "; points of other equipment belong into the site file"
+                document.add((*where, "point"), f"no point {lock.point!r} in this profile{near}")
 
 
 class Library:

@@ -65,6 +65,7 @@ async def run(
             up = [
                 upstream.create_task(_ticks(house), name="ticks"),
                 upstream.create_task(notifier.feed_watchdog(), name="watchdog"),
+                upstream.create_task(house.commands.run(), name="overrides"),
             ]
             for name, way in house.ways.items():
                 task = f"connection[{name}]"

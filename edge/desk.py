@@ -8,44 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from drivers.driver import Clock, DriverError, Refused
+from drivers.driver import Clock
 from drivers.point import Point, Quality, Text, Value
 from edge.alarms.alarm import Alarm, AlarmRefused, Transition
 from edge.alarms.machine import ANNUNCIATED
 from edge.clerk import Clerk
+from edge.commands import DeskRefused, PointCommands, Way
 from edge.engine import Engine
-from edge.events import Event, Hub
+from edge.events import Hub
 from edge.site import Equipment, Site
 from edge.store.ledger import Ledger, StoreError
 from edge.store.readings import ReadingsStore
 from edge.texts import iso, label
 from edge.upkeep.orders import Order, OrderRefused
 
+__all__ = ["Desk", "DeskRefused", "Uplink"]
+
 SHELF_MINUTES = 60.0
 """How long an alarm is shelved where nobody says."""
-
-
-class DeskRefused(Exception):
-    """It will not be done; the message says why, for the person who asked."""
-
-    def __init__(self, kind: Literal["not_found", "refused", "conflict", "unavailable"], message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.message = message
-
-
-class Way(Protocol):
-    """An acquired connection, as the desk sees it."""
-
-    def status(self) -> dict[str, Any]:
-        """Its row in `connections`."""
-        ...
-
-    async def write(self, equipment: Equipment, point: Point, value: Value) -> Value:
-        """Write and read back."""
-        ...
 
 
 class Uplink(Protocol):
@@ -66,6 +48,7 @@ class Desk:
         clerk: Clerk,
         ledger: Ledger,
         store: ReadingsStore,
+        commands: PointCommands,
         ways: Mapping[str, Way],
         uplinks: Mapping[str, Uplink],
         clock: Clock,
@@ -77,6 +60,7 @@ class Desk:
         self._clerk = clerk
         self._ledger = ledger
         self._store = store
+        self._commands = commands
         self._ways = ways
         self._uplinks = uplinks
         self._clock = clock
@@ -147,6 +131,7 @@ class Desk:
             "reason": live.quality.reason,
             "time": iso(live.time_ns),
             "writable": point.writable,
+            "override": self._commands.override(point),
         }
 
     async def readings(
@@ -261,43 +246,11 @@ class Desk:
 
     # --- acts --------------------------------------------------------------------------------------------
 
-    async def write_point(self, point_id: str, value: Value, who: str, reason: str) -> dict[str, Any]:
-        """Write a point that its profile allows to be written, read it back, and note who, why, before, after."""
-        point = self._points.get(point_id)
-        if point is None:
-            raise DeskRefused("not_found", f"no point {point_id}")
-        if not who.strip() or not reason.strip():
-            raise DeskRefused("refused", "say who you are and why: both go into the journal")
-        equipment = self._site.equipment[point.equipment]
-        before = self._engine.live(point).value
-        command: dict[str, Any] = {
-            "point": point_id, "before": before, "asked": value, "after": None, "who": who, "reason": reason,
-            "result": "refused",
-        }  # fmt: skip
-        try:
-            command["after"] = await self._write(equipment, point, _fit(point, value))
-            command["result"] = "done" if command["after"] == _fit(point, value) else "not taken"
-        except DeskRefused as refused:
-            command["error"] = refused.message
-            raise
-        except Refused as error:
-            command["error"] = str(error)
-            raise DeskRefused("refused", str(error)) from error
-        except DriverError as error:
-            command |= {"error": str(error), "result": "failed"}
-            raise DeskRefused("unavailable", str(error)) from error
-        finally:
-            # The journal has every attempt, those that were refused too.
-            await self._clerk.note("command", point_id, command)
-            self.hub.publish(Event("command", command, self._clock.wall_ns()))
-        return command
-
-    async def _write(self, equipment: Equipment, point: Point, value: Value) -> Value:
-        if not point.writable:
-            raise DeskRefused(
-                "refused", f"{point.id} is not writable: its profile {equipment.profile.id} does not say so"
-            )
-        return await self._ways[equipment.connection].write(equipment, point, value)
+    async def write_point(
+        self, point_id: str, value: Value, who: str, reason: str, for_s: float | None = None
+    ) -> dict[str, Any]:
+        """Give a command to a point, for a time where `for_s` says so; every attempt is journalled."""
+        return await self._commands.write(point_id, value, who, reason, for_s)
 
     async def alarm_step(
         self, alarm_id: str, step: str, who: str, reason: str | None = None, minutes: float | None = None
@@ -349,17 +302,3 @@ def _rank(priority: str) -> int:
 
 def _text(text: Text | None) -> dict[str, str] | None:
     return asdict(text) if text else None
-
-
-def _fit(point: Point, value: Value) -> Value:
-    """The asked value in the point's own kind; `DeskRefused` says what is allowed."""
-    if point.kind == "bool" and value in (True, False, 0, 1):
-        return bool(value)
-    if point.kind in ("int", "float") and isinstance(value, int | float) and not isinstance(value, bool):
-        low, high = point.low, point.high
-        if (low is not None and value < low) or (high is not None and value > high):
-            raise DeskRefused("refused", f"{point.id} takes {low} to {high} {point.unit}; {value:g} was asked")
-        return int(value) if point.kind == "int" else float(value)
-    if point.kind == "text" and isinstance(value, str):
-        return value
-    raise DeskRefused("refused", f"{point.id} takes a {point.kind}; {value!r} was asked")

@@ -18,6 +18,7 @@ from edge.alarms.engine import AlarmEngine
 from edge.alarms.machine import State
 from edge.alarms.truth import Above, Below, OneOf, leaves
 from edge.clerk import Clerk
+from edge.commands import PointCommands
 from edge.desk import Desk
 from edge.engine import Engine, Happening
 from edge.events import Event, Hub, Kind
@@ -44,6 +45,7 @@ class House:
     engine: Engine
     clerk: Clerk
     dispatcher: Dispatcher
+    commands: PointCommands
     desk: Desk
     ways: dict[str, Acquired]
     notices: Notices
@@ -102,8 +104,11 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
     urgent = _alarm_points(site)
     ways = {name: Acquired(each, engine, clock, urgent) for name, each in site.connections.items()}
     uplinks: dict[str, Uplink] = {}
-    desk = Desk(site, engine, clerk, ledger, store, ways, uplinks, clock, hub)
-    house = House(site, clock, hub, ledger, store, engine, clerk, dispatcher, desk, ways, Notices(site), uplinks)
+    commands = PointCommands(site, engine, clerk, ways, clock, hub)
+    await commands.restore(ledger)
+    desk = Desk(site, engine, clerk, ledger, store, commands, ways, uplinks, clock, hub)
+    notices = Notices(site)
+    house = House(site, clock, hub, ledger, store, engine, clerk, dispatcher, commands, desk, ways, notices, uplinks)
     clerk.listeners.append(_teller(house))
     await house.take_up()
     return house

@@ -16,9 +16,11 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from drivers.document import nearest
 from drivers.driver import Driver, Request, Settings
+from drivers.guard import InterlockSpec
 from drivers.point import Device, EquipmentClass, Language, Point
 from drivers.profile import Profile, Strict
 from drivers.units import Seconds
+from edge.acquisition.guards import Guards
 from edge.alarms.rule import Rule
 from edge.response.duty import DutySpec
 from edge.upkeep.meters import MeterSpec
@@ -96,6 +98,8 @@ class EquipmentSpec(Strict):
     """What each meter read on commissioning, in the meter's unit."""
     upkeep: dict[str, Any] = {}
     """`last: {PLAN: DATE}`: when each calendar task was done last before Courtyard came."""
+    interlocks: dict[str, list[InterlockSpec]] = {}
+    """By a writable point of this equipment: what must be true of points of any equipment before it is commanded."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,6 +144,7 @@ class Site:
     rules: Sequence[Rule]
     meters: Sequence[MeterSpec]
     plans: Sequence[Plan]
+    guards: Guards
     uplinks: Mapping[str, UplinkSettings]
     duty: DutySpec
     console: ConsoleSpec

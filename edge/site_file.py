@@ -14,8 +14,10 @@ from pydantic import BaseModel
 
 from drivers.document import Document, Faulty, keys_of, load, merge, nearest
 from drivers.driver import Driver, Keys, Settings, drivers
+from drivers.guard import InterlockSpec
 from drivers.point import Device
 from drivers.profile import Library, Profile
+from edge.acquisition.guards import Guard, compile_guards
 from edge.alarms.rule import Rule, compile_connection_rules, compile_rules
 from edge.data import CONFIG, PROFILES
 from edge.load import advice, load_of
@@ -56,6 +58,8 @@ class _Loader:
         self.rules: list[Rule] = []
         self.meters: list[MeterSpec] = []
         self.plans: list[Plan] = []
+        self.interlocks: dict[str, Mapping[str, Sequence[InterlockSpec]]] = {}
+        """What each equipment adds to its profile's own; followed when the points of all are known."""
 
     def site(self) -> Site:
         for key in self.document.data:
@@ -64,6 +68,7 @@ class _Loader:
         info = self._section("site", SiteInfo, required=True)
         chosen = self._connections()
         equipment = self._equipment(chosen)
+        guards = self._guards(equipment)
         connections = self._planned(chosen, equipment)
         console = self._section("console", ConsoleSpec) or ConsoleSpec()
         self._check_console(console)
@@ -76,7 +81,7 @@ class _Loader:
         if faults or info is None:
             raise Faulty(faults)
         return Site(
-            info, connections, equipment, self.rules, self.meters, self.plans, uplinks, duty, console, storage
+            info, connections, equipment, self.rules, self.meters, self.plans, guards, uplinks, duty, console, storage
         )
 
     def _section(self, name: str, model: Any, *, required: bool = False) -> Any:
@@ -196,6 +201,7 @@ class _Loader:
 
     def _build(self, name: str, spec: EquipmentSpec, profile: Profile, keys: Keys) -> Equipment:
         points = profile.points_of(name)
+        self.interlocks[name] = spec.interlocks
         device = Device(name, keys, profile.options, points, profile.stale_after_s)
         own = compile_rules(name, spec.connection, points, profile.alarms, profile.document, ("alarms",))
         if spec.alarms:
@@ -245,6 +251,15 @@ class _Loader:
             if plan not in profile.upkeep:
                 self.document.unknown_key((*where, "last", plan), profile.upkeep)
         return last
+
+    def _guards(self, equipment: Mapping[str, Equipment]) -> dict[str, Guard]:
+        points = {point.id: point for each in equipment.values() for point in each.device.points}
+        guards: dict[str, Guard] = {}
+        for name, each in equipment.items():
+            specs = {point: spec.guard for point, (spec, _) in each.profile.points.items()}
+            where = ("equipment", name, "interlocks")
+            guards |= compile_guards(each.device.points, specs, self.interlocks[name], points, self.document, where)
+        return guards
 
     def _planned(
         self, chosen: Mapping[str, tuple[Driver, Settings | None] | None], equipment: Mapping[str, Equipment]

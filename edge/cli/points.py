@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from drivers.units import parse_seconds
 from edge.cli.client import connect, in_path
 from edge.cli.command import (
     OK,
@@ -41,9 +42,28 @@ def register(subparsers: Subparsers) -> None:
     write.add_argument("point", metavar="POINT")
     write.add_argument("value", metavar="VALUE", type=parse_value, help="on, off, true, false, a number, or text")
     write.add_argument("--reason", required=True, metavar="TEXT", help="why, for the journal")
+    write.add_argument(
+        "--for", type=_duration, default=None, dest="for_s", metavar="DURATION",
+        help="for so long (1s to 24h), then it returns by itself to what it was before",
+    )  # fmt: skip
     signature(write)
     options(write)
     write.set_defaults(act=_write)
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_seconds(int(text) if text.isdigit() else text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _returns(done: Mapping[str, Any]) -> str:
+    """When a command for a time returns, and to what; empty for one that stays."""
+    override = done.get("override") or {}
+    if override.get("event") != "set":
+        return ""
+    return f", returns to {override.get('returns_to')} at {local(override.get('until'))}"
 
 
 def parse_value(text: str) -> bool | int | float | str:
@@ -83,12 +103,14 @@ def verdict(rows: Iterable[Mapping[str, Any]]) -> int:
 
 @command
 def _write(arguments: argparse.Namespace) -> int:
-    body = {"value": arguments.value, "who": who(arguments), "reason": arguments.reason}
+    body = {
+        "value": arguments.value, "who": who(arguments), "reason": arguments.reason, "for_s": arguments.for_s
+    }  # fmt: skip
     with connect(arguments) as daemon:
         done = daemon.post(f"/api/v1/points/{in_path(arguments.point)}/write", body)
     if as_json(arguments):
         print_json(done)
     else:
         after = say(done.get("result", "done"), "en")
-        print(f"{arguments.point}: {done.get('before')} -> {done.get('after')} ({after})")
+        print(f"{arguments.point}: {done.get('before')} -> {done.get('after')} ({after}){_returns(done)}")
     return OK if done.get("result", "done") == "done" else WRONG

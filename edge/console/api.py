@@ -108,8 +108,8 @@ async def point(point_id: str, desk: AtDesk) -> Response:
 
 @v1.post("/points/{point_id:path}/write", response_model=CommandView, tags=["points"])
 async def write_point(point_id: str, asked: WriteAsked, desk: AtDesk) -> Response:
-    """Give a command to a device. Only points on the allow-list; read back and journalled."""
-    return Json(await desk.write_point(point_id, asked.value, asked.who, asked.reason))
+    """Give a command to a device, or for a time. Only writable points, by their guards; read back, journalled."""
+    return Json(await desk.write_point(point_id, asked.value, asked.who, asked.reason, asked.for_s))
 
 
 @v1.get("/readings", response_model=list[ReadingView], tags=["points"])

@@ -54,8 +54,10 @@ class Desk(Protocol):
         """One point, None where there is none of that id."""
         ...
 
-    async def write_point(self, point_id: str, value: Value, who: str, reason: str, /) -> Row:
-        """Give a command; returns what the device read before and after."""
+    async def write_point(
+        self, point_id: str, value: Value, who: str, reason: str, for_s: float | None = None, /
+    ) -> Row:
+        """Give a command, for a time where `for_s` says so; returns what the device read before and after."""
         ...
 
     async def readings(self, point_id: str, from_ns: int, to_ns: int, every_ns: int | None, /) -> Sequence[Row]:
@@ -128,6 +130,9 @@ class WriteAsked(Asked):
     value: bool | Whole | Real | Annotated[str, Field(max_length=200)]
     who: Name = Field(description="Who gives the command; journalled.")
     reason: Words = Field(description="Why; journalled.")
+    for_s: Annotated[float, Field(ge=1, le=86_400)] | None = Field(
+        default=None, description="For so many seconds, 1 to 86400; then it returns by itself to what it was before."
+    )
 
 
 class AlarmAsked(Asked):
@@ -204,6 +209,9 @@ class PointView(View):
     reason: str | None = Field(description="`comm`, `range`, `stale`, `sensor` or `clock`; null where good.")
     time: str | None = Field(description="ISO 8601; null where it was never read.")
     writable: bool
+    override: dict[str, Any] | None = Field(
+        default=None, description="A command for a time: `value`, `returns_to`, `until`, `who`, `reason`, `trouble`."
+    )
 
 
 class ReadingView(View):
@@ -278,6 +286,8 @@ class CommandView(View):
     point: str
     before: bool | int | float | str | None
     after: bool | int | float | str | None
+    result: str | None = Field(default=None, description="`done`, or `not taken` where it reads back otherwise.")
+    override: dict[str, Any] | None = Field(default=None, description="What it sets, replaces or cancels.")
 
 
 class HealthView(View):

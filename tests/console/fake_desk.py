@@ -250,8 +250,10 @@ class FakeDesk:
     def point(self, point_id: str, /) -> Row | None:
         return self._points.get(point_id)
 
-    async def write_point(self, point_id: str, value: Value, who: str, reason: str, /) -> Row:
-        self.asked.append(("write", point_id, value, who, reason))
+    async def write_point(
+        self, point_id: str, value: Value, who: str, reason: str, for_s: float | None = None, /
+    ) -> Row:
+        self.asked.append(("write", point_id, value, who, reason, *(() if for_s is None else (for_s,))))
         row = self._points.get(point_id)
         if row is None:
             raise FakeRefused("not_found", f"no point {point_id}")

@@ -19,7 +19,18 @@ from simulators.world import World
 from tests.simulators.community import EVENING, SITE, some
 from tests.support import eventually
 
-COMMON = {"profile", "connection", "name", "location", "parent", "simulate", "meters", "upkeep", "alarms"}
+COMMON = {
+    "profile",
+    "connection",
+    "name",
+    "location",
+    "parent",
+    "simulate",
+    "meters",
+    "upkeep",
+    "alarms",
+    "interlocks",
+}
 
 
 def connection(name: str, **over: Any) -> SimConnection:
