@@ -7,28 +7,36 @@ numbers. Pure; the same figures are shown before the start (`courtyard check`) a
 Definitions. A request occupies the wire for C: its own characters, the answer's, the silences that end frames, the
 device's delay and the pause before it. Its share is C / T, T its period; the load of a connection is the sum.
 
-A turn waits while others are served. One request is out at a time and is never cut off; of those that wait, that
-with the earliest deadline (its next turn) goes first. As long as every request is answered within its period, a
-turn of a request with period T that waits for w sees of each other request with period P at most
-min(ceil(T / P), 1 + ceil(w / P)) answers: those whose deadline comes before its own, and those released until it
-goes. The blocking B is the least w that equals the sum of these. It holds for devices that answer, without writes.
+A turn waits while others are served. One request is out at a time and is never cut off. Of those that wait, the
+requests whose points alarm rules look at (urgent) go first, then that with the earliest deadline, which is its next
+turn. As long as every request is answered within its period, a turn with period T that has waited for w has seen of
+each other request with period P at most
+
+- of its own rank: min(ceil(T / P), 1 + ceil(w / P)) exchanges, those due before it, and those released until it goes;
+- urgent ones, where it is ordinary: 1 + ceil(w / P);
+- ordinary ones, where it is urgent: the longest of all, once, as it may just be under way.
+
+The blocking B is the least w that equals the sum of these. It holds while all devices answer, without writes.
 
 The worst-case age of a point is T + B + C: a value was read at the very start of one turn's exchange, and the next
-one comes in a period later, after the longest wait. Where B + C is above T, a turn may be skipped.
+one comes in a period later, after the longest wait. Where B + C is above T, a turn may come late or be skipped.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from drivers.driver import Driver, Request, Settings
 from drivers.point import Device
+from edge.alarms.rule import Rule
+from edge.alarms.truth import Above, Below, OneOf, leaves
 
 ROOMY = 0.7
 """A line is not planned fuller than this, so that retries and writes have room (domain practice: 60 to 70 %)."""
+_ENDLESS_S = 3600.0
 _FASTER = (2400, 4800, 9600, 19200, 38400, 57600, 115200)
 
 
@@ -95,21 +103,26 @@ class Load:
         }
 
 
-def load_of(driver: Driver, requests: Sequence[Request]) -> Load:
-    """What planned requests cost their connection."""
+def load_of(driver: Driver, requests: Sequence[Request], urgent: Collection[str] = ()) -> Load:
+    """What planned requests cost their connection; `urgent` are ids of the points that alarm rules look at."""
     describe = driver.describe or (lambda request: {})
-    per_period: dict[float, float] = {}
-    for each in requests:
-        per_period[each.period_s] = per_period.get(each.period_s, 0.0) + each.wire_s
-    total = _sum(requests)
-    blocked: dict[tuple[float, float], float] = {}
+    ranked = [(each, any(point.id in urgent for point in each.block.points)) for each in requests]
+    ranks = {rank: _per_period(each for each, of in ranked if of is rank) for rank in (False, True)}
+    longest_s = max((each.wire_s for each, rank in ranked if not rank), default=0.0)
+    blocked: dict[tuple[float, float, bool], float] = {}
     rows = []
-    for each in requests:
-        kind = (each.period_s, each.wire_s)
+    for each, rank in ranked:
+        kind = (each.period_s, each.wire_s, rank)
         if kind not in blocked:
-            blocked[kind] = _blocking_s(*kind, per_period)
+            blocked[kind] = _blocking_s(each, ranks[rank], {} if rank else ranks[True], longest_s if rank else 0.0)
         rows.append(RequestLoad(each, describe(each), each.wire_s / each.period_s, blocked[kind]))
-    return Load(total, tuple(rows), shares(requests))
+    return Load(_sum(requests), tuple(rows), shares(requests))
+
+
+def alarm_points(rules: Iterable[Rule]) -> frozenset[str]:
+    """Ids of the points that alarm rules look at: what makes a request urgent."""
+    conditions = (leaf for rule in rules for leaf in leaves(rule.condition))
+    return frozenset(leaf.point.id for leaf in conditions if isinstance(leaf, Above | Below | OneOf))
 
 
 def shares(requests: Iterable[Request]) -> dict[str, float]:
@@ -124,17 +137,35 @@ def _sum(requests: Iterable[Request]) -> float:
     return sum(each.wire_s / each.period_s for each in requests)
 
 
-def _blocking_s(period_s: float, wire_s: float, per_period: Mapping[float, float]) -> float:
-    """The least w of the definition above, found from below. It ends: each sum is bounded by the first term."""
-    others = {other: cost - (wire_s if other == period_s else 0.0) for other, cost in per_period.items()}
-    waited = -1.0
-    longer = 0.0
-    while longer > waited + 1e-9:
+def _per_period(requests: Iterable[Request]) -> dict[float, float]:
+    """Wire time of all requests of each period, once each."""
+    found: dict[float, float] = {}
+    for each in requests:
+        found[each.period_s] = found.get(each.period_s, 0.0) + each.wire_s
+    return found
+
+
+def _blocking_s(
+    request: Request, rank: Mapping[float, float], above: Mapping[float, float], under_way_s: float
+) -> float:
+    """The least w of the definition above, found from below: by period the costs of its own rank and of the one
+    above, and what may be under way of the one below. Where nothing is left over for its rank it ends at an hour."""
+    period_s = request.period_s
+    others = {other: cost - (request.wire_s if other == period_s else 0.0) for other, cost in rank.items()}
+    waited, longer = -1.0, under_way_s
+    while waited + 1e-9 < longer < _ENDLESS_S:
         waited = longer
-        longer = sum(
-            cost * min(math.ceil(period_s / other), 1 + math.ceil(waited / other)) for other, cost in others.items()
-        )
+        longer = under_way_s
+        for other, cost in others.items():
+            longer += cost * min(_turns(period_s / other), 1 + _turns(waited / other))
+        for other, cost in above.items():
+            longer += cost * (1 + _turns(waited / other))
     return longer
+
+
+def _turns(number: float) -> int:
+    """Rounded up, but not for what a float carries beyond a whole number."""
+    return math.ceil(number - 1e-9)
 
 
 def advice(driver: Driver, settings: Settings, devices: Sequence[Device], requests: Sequence[Request]) -> str:
@@ -146,10 +177,7 @@ def advice(driver: Driver, settings: Settings, devices: Sequence[Device], reques
 
 def _slower(requests: Sequence[Request], total: float) -> str:
     """The one period that helps most, or all of them."""
-    per_period: dict[float, float] = {}
-    for each in requests:
-        per_period[each.period_s] = per_period.get(each.period_s, 0.0) + each.wire_s
-    period_s, cost_s = max(per_period.items(), key=lambda item: item[1] / item[0])
+    period_s, cost_s = max(_per_period(requests).items(), key=lambda item: item[1] / item[0])
     rest = total - cost_s / period_s
     if rest < ROOMY * 0.9:
         needed_s = _upwards(cost_s / (ROOMY - rest))

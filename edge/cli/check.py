@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ def register(subparsers: Subparsers) -> None:
 
 @command
 def _check(arguments: argparse.Namespace) -> int:
+    from edge.load import alarm_points
     from edge.site_file import load_site
 
     if arguments.schema:
@@ -48,7 +49,8 @@ def _check(arguments: argparse.Namespace) -> int:
     except Faulty as faulty:
         _complain(faulty.faults, json=as_json(arguments))
         return WRONG
-    rows = [_row(each) for each in site.connections.values()]
+    urgent = alarm_points(site.rules)
+    rows = [_row(each, urgent) for each in site.connections.values()]
     if as_json(arguments):
         print_json({"ok": True, "connections": rows})
         return OK
@@ -72,12 +74,12 @@ def _complain(faults: Sequence[Fault], *, json: bool) -> None:
     print(f"{len(faults)} to mend", file=sys.stderr)
 
 
-def _row(connection: Any) -> dict[str, Any]:
+def _row(connection: Any, urgent: Collection[str]) -> dict[str, Any]:
     """One connection: what it carries, and its bus calculus."""
     from edge.load import advice, load_of
     from edge.site import load_grade
 
-    load = load_of(connection.driver, connection.requests)
+    load = load_of(connection.driver, connection.requests, urgent)
     grade = load_grade(load.total)
     tight = any(each.tight for each in load.requests)
     way = (connection.driver, connection.settings, connection.devices, connection.requests)

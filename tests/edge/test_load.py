@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from drivers.driver import Request, drivers
+from drivers.driver import Keys, Request, drivers
 from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, TcpSettings, UnitKeys
 from drivers.point import Block, Device
 from edge.load import Load, advice, load_of
 from edge.site_file import load_site
-from tests.drivers.devices import device
+from tests.drivers.devices import Kind, device
 
 RTU = drivers()["modbus-rtu"]
 CASES = Path(__file__).parent.parent / "cases"
 
 
-def requests(*kinds: tuple[float, float]) -> list[Request]:
-    """Requests of (period, wire time), each of a device of its own."""
+def requests(*kinds: tuple[float, float], points: bool = False) -> list[Request]:
+    """Requests of (period, wire time), each of a device of its own: d0 with the point d0.p, if any, and so on."""
     made = []
+    key: dict[str, tuple[Kind, Keys]] = {
+        "p": ("int", RegisterKeys.model_validate({"register": "input", "address": 0}))
+    }
     for number, (period_s, wire_s) in enumerate(kinds):
-        who = Device(f"d{number}", UnitKeys(unit_id=1), Limits(), (), 0)
-        made.append(Request(who, Block(who.id, ()), period_s, wire_s))
+        who = device(f"d{number}", UnitKeys(unit_id=1), Limits(), key if points else {})
+        made.append(Request(who, Block(who.id, who.points), period_s, wire_s))
     return made
 
 
@@ -61,16 +65,16 @@ def test_turns_that_cannot_always_be_kept_are_marked() -> None:
     assert not slow.tight
 
 
-def wait_of(number: int, tasks: list[tuple[int, int]], offsets: list[int], until: int) -> tuple[int, bool]:
-    """The longest wait of one task's turns on a line that serves the earliest deadline first and cuts nothing off,
-    in ticks, and whether all turns of all tasks were answered in their periods."""
+def wait_of(number: int, tasks: list[tuple[int, int, bool]], offsets: list[int], until: int) -> tuple[int, bool]:
+    """The longest wait of one task's turns on a line that serves urgent ones first, then the earliest deadline, and
+    cuts nothing off, in ticks; and whether all turns of all tasks were answered in their periods."""
     jobs = sorted(
-        (offset + turn * period, offset + (turn + 1) * period, each, wire)
-        for each, ((period, wire), offset) in enumerate(zip(tasks, offsets, strict=True))
+        (offset + turn * period, offset + (turn + 1) * period, each)
+        for each, ((period, _, _), offset) in enumerate(zip(tasks, offsets, strict=True))
         for turn in range((until - offset) // period)
     )
     now, longest, kept = 0, 0, True
-    waiting: list[tuple[int, int, int, int]] = []
+    waiting: list[tuple[int, int, int]] = []
     while jobs or waiting:
         while jobs and jobs[0][0] <= now:
             waiting.append(jobs.pop(0))
@@ -78,23 +82,25 @@ def wait_of(number: int, tasks: list[tuple[int, int]], offsets: list[int], until
             now = jobs[0][0]
             continue
         # The worst order among equal deadlines: the looked-at task last.
-        job = min(waiting, key=lambda each: (each[1], each[2] == number))
+        job = min(waiting, key=lambda each: (not tasks[each[2]][2], each[1], each[2] == number))
         waiting.remove(job)
         if job[2] == number:
             longest = max(longest, now - job[0])
-        now += job[3]
+        now += tasks[job[2]][1]
         kept = kept and now <= job[1]
     return longest, kept
 
 
-TASKS = st.lists(st.tuples(st.integers(4, 40), st.integers(1, 6)), min_size=1, max_size=5)
+TASKS = st.lists(st.tuples(st.integers(4, 40), st.integers(1, 6), st.booleans()), min_size=1, max_size=5)
 
 
 @given(TASKS, st.lists(st.integers(0, 40), min_size=5, max_size=5))
 def test_no_turn_waits_longer_than_predicted_while_all_are_answered_in_time(
-    tasks: list[tuple[int, int]], offsets: list[int]
+    tasks: list[tuple[int, int, bool]], offsets: list[int]
 ) -> None:
-    load = loads(*((float(period), float(wire)) for period, wire in tasks))
+    made = requests(*((float(period), float(wire)) for period, wire, _ in tasks), points=True)
+    urgent = {f"d{number}.p" for number, (_, _, first) in enumerate(tasks) if first}
+    load = load_of(drivers()["mqtt"], made, urgent)
     assume(load.total <= 1)
     for number, each in enumerate(load.requests):
         longest, kept = wait_of(number, tasks, offsets[: len(tasks)], 400)
@@ -103,13 +109,23 @@ def test_no_turn_waits_longer_than_predicted_while_all_are_answered_in_time(
         assert math.isfinite(each.worst_age_s)
 
 
+def test_what_alarms_look_at_waits_for_one_ordinary_request_only() -> None:
+    made = requests((1, 0.1), (1, 0.2), (1, 0.3), (1, 0.05), points=True)
+    first, second, third, fourth = load_of(drivers()["mqtt"], made, {"d0.p", "d3.p"}).requests
+    assert first.blocking_s == pytest.approx(0.05 + 0.3)
+    assert fourth.blocking_s == pytest.approx(0.1 + 0.3)
+    assert second.blocking_s == pytest.approx(
+        0.3 + 2 * 0.15
+    )  # two turns of each urgent one may come in while it waits
+    assert third.blocking_s > 0.2
+
+
 def registers(name: str, unit: int, count: int) -> Device:
     """A device whose holding registers 0 to count are read each second."""
-    keys = {f"r{at}": ("int", RegisterKeys.model_validate({"register": "holding", "address": at}))
-            for at in range(count)}  # fmt: skip
-    made = device(name, UnitKeys(unit_id=unit), Limits(), keys)  # type: ignore[arg-type]  # "int" is a kind
-    from dataclasses import replace
-
+    keys: dict[str, tuple[Kind, Keys]] = {
+        f"r{at}": ("int", RegisterKeys.model_validate({"register": "holding", "address": at})) for at in range(count)
+    }
+    made = device(name, UnitKeys(unit_id=unit), Limits(), keys)
     return replace(made, points=tuple(replace(point, period_s=1.0) for point in made.points))
 
 
