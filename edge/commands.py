@@ -75,6 +75,13 @@ class PointCommands:
         self._hub = hub
         self._points = {point.id: point for point in site.points}
         self._commands = Commands(site.guards, engine.live)
+        self._returning = asyncio.Event()
+        """Set while there is an override: a daemon without one is not woken."""
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing returns by itself, now or later."""
+        return not self._returning.is_set()
 
     async def restore(self, ledger: Ledger) -> None:
         """Take up overrides and rates where the ledger says that they were."""
@@ -86,6 +93,7 @@ class PointCommands:
             override = Override.from_body(body, mono_s, wall_ns)
             if point_id in self._points:
                 self._commands.overrides[point_id] = override
+                self._returning.set()
             else:
                 await self._give_up(override, f"{point_id} is no longer in the site file")
 
@@ -175,6 +183,8 @@ class PointCommands:
             if older or new:
                 state["override", point.id] = left.to_body() if left else None
                 command["override"] = _told(older, new, left)
+            if left:
+                self._returning.set()
         return None
 
     async def _foresee(self, point: Point, new: Override | None) -> None:
@@ -190,10 +200,11 @@ class PointCommands:
     async def run(self) -> None:
         """Return overrides whose time has come, for ever."""
         while True:
+            await self._returning.wait()
             await self._clock.sleep(TICK_S)
-            due = self._commands.due(self._clock.mono_s())
-            if due:
-                await asyncio.gather(*(self._return(each) for each in due))
+            await asyncio.gather(*(self._return(each) for each in self._commands.due(self._clock.mono_s())))
+            if not self._commands.overrides:
+                self._returning.clear()
 
     async def _return(self, override: Override) -> None:
         point = self._points[override.point]

@@ -128,10 +128,16 @@ class Daemon:
     async def passes(self, seconds: float) -> None:
         """Time passes in steps of half a second; what returns by itself is given its turn in each."""
         for _ in range(round(seconds / 0.5)):
+            await asyncio.sleep(0)  # an override just set is seen
             self.clock.advance(0.5)
             async with asyncio.timeout(5):
-                while "overrides" not in self.clock.sleeping():  # noqa: ASYNC110  # a clock has no event
+                while not self.rests:  # noqa: ASYNC110  # a clock has no event
                     await asyncio.sleep(0)
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing will happen before time passes."""
+        return self.commands.resting or "overrides" in self.clock.sleeping()
 
     async def journal(self) -> list[dict[str, Any]]:
         return [entry.body for _, entry in await self.ledger.journal(kind="command")]
@@ -159,7 +165,7 @@ async def daemon(
         made = Daemon(site_of(folder, **texts), ledger, clock, bus or Bus())
         await made.commands.restore(ledger)
         task = asyncio.create_task(made.commands.run(), name="overrides")
-        await eventually(lambda: "overrides" in clock.sleeping())
+        await eventually(lambda: made.rests)
         try:
             yield made
         finally:
