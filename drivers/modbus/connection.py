@@ -22,7 +22,7 @@ from drivers.modbus.check import check
 from drivers.modbus.codec import decode as decode_one
 from drivers.modbus.codec import encode, qualities
 from drivers.modbus.fingerprint import FingerprintKeys
-from drivers.modbus.frames import BrokenFrame, Gate, RtuGate, TcpGate
+from drivers.modbus.frames import Asked, BrokenFrame, Gate, RtuGate, TcpGate
 from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, RtuTcpSettings, Space, TcpSettings, UnitKeys
 from drivers.modbus.planner import ModbusSettings, ReadRequest, line_of, place, plan
 from drivers.modbus.probe import probe
@@ -59,8 +59,8 @@ class ModbusLink:
         self._rtu = not isinstance(settings, TcpSettings)
         self._gate: Gate = RtuGate(self._bad_frame, self._stray) if self._rtu else TcpGate(self._bad_frame)
         self._line = line_of(settings)
-        self._owing: dict[int, tuple[float, asyncio.Event]] = {}
-        """Units whose answer may still come: until when, and what tells that it came."""
+        self._owing: dict[int, tuple[float, asyncio.Event, Asked]] = {}
+        """Units whose answer may still come: until when, what tells that it came, and what it will look like."""
         self._kept: dict[ReadRequest, _Kept] = {}
         self._wire = Wire(self._gate)
 
@@ -167,7 +167,7 @@ class ModbusLink:
         except BrokenFrame as error:
             raise BadAnswer(f"{who}: unit {unit} on {self._name}: {error}; {self._check()}") from None
         except TimeoutError:
-            raise self._unanswered(who, unit, timeout) from None
+            raise self._unanswered(who, unit, pdu, timeout) from None
         except ConnectionResetError:
             raise ConnectionDown(lost(self._name, self._settings)) from None
         answer = self._gate.pdu(frame)
@@ -189,10 +189,11 @@ class ModbusLink:
                     await owing[1].wait()
             self._owing.pop(unit, None)
 
-    def _unanswered(self, who: str, unit: int, timeout_s: float) -> DeviceSilent | BadAnswer | ConnectionDown:
+    def _unanswered(self, who: str, unit: int, pdu: bytes, timeout_s: float) -> DeviceSilent | BadAnswer:
         """What a time-out means."""
         if self._rtu:
-            self._owing[unit] = (asyncio.get_running_loop().time() + self.settle_s, asyncio.Event())
+            until_s = asyncio.get_running_loop().time() + self.settle_s
+            self._owing[unit] = (until_s, asyncio.Event(), Asked.by(unit, pdu))
         if self._gate.end():
             return BadAnswer(f"{who}: unit {unit} on {self._name}: the answer is cut short; {self._check()}")
         self.tally.timeouts += 1
@@ -218,8 +219,11 @@ class ModbusLink:
         self.tally.bad_frames += 1
         self.tally.detail[kind] = self.tally.detail.get(kind, 0) + 1
 
-    def _stray(self, unit: int) -> None:
-        if owing := self._owing.pop(unit, None):
+    def _stray(self, unit: int, pdu: bytes) -> None:
+        """A frame that nobody waits for; it may be the one that was owed."""
+        owing = self._owing.get(unit)
+        if owing and owing[2].mismatch(unit, pdu) is None:
+            del self._owing[unit]
             owing[1].set()
 
 

@@ -17,6 +17,8 @@ _MBAP = 6
 """Transaction id, protocol id and length: two bytes each, before the unit id."""
 _LARGEST_TCP = 254
 """Unit id and PDU."""
+_RECENT = 4096
+"""Requests of which a late answer may still come."""
 _KEPT = 512
 """Bytes kept in search of a frame on a noisy line: two RTU frames."""
 
@@ -81,14 +83,21 @@ class Asked(NamedTuple):
         return None
 
 
+Stray = Callable[[int, bytes], None]
+
+
+def _unheard(unit: int, pdu: bytes) -> None:
+    """Nobody wants to know of frames that nobody waits for."""
+
+
 class Gate:
     """Bytes in, at most one answer a request out. One for each of the two framings below."""
 
-    def __init__(self, count: Callable[[str], None], stray: Callable[[int], None] = lambda unit: None) -> None:
+    def __init__(self, count: Callable[[str], None], stray: Stray = _unheard) -> None:
         self._count = count
         """Called with the kind of each frame that cannot be used."""
         self._stray = stray
-        """Called with the unit id of each whole frame that nobody waits for."""
+        """Called with unit id and PDU of each whole frame that nobody waits for."""
         self._held = b""
         self._asked: Asked | None = None
 
@@ -125,10 +134,10 @@ class Gate:
     def _search(self) -> bytes:
         raise NotImplementedError
 
-    def _pass(self, unit: int, what: str) -> None:
+    def _pass(self, unit: int, pdu: bytes, what: str) -> None:
         """A whole frame that answers nothing now: a late answer, or one of a device that was not asked."""
         self._count(what)
-        self._stray(unit)
+        self._stray(unit, pdu)
 
     def _broken(self, what: str, reason: str) -> None:
         """Raise where somebody waits; count in any case."""
@@ -153,6 +162,21 @@ class TcpGate(Gate):
         """Without header and unit id."""
         return frame[_MBAP + 1 :]
 
+    def take(self, data: bytes) -> bytes:
+        """Bytes came. Returns the frame that answers, or nothing yet. Raises `BrokenFrame`."""
+        if self._held and self._begins_anew(data):
+            self._held = b""
+            self._count("truncated")
+        return super().take(data)
+
+    def _begins_anew(self, data: bytes) -> bool:
+        """Whether a whole frame comes where the rest of another one should: that one was cut short."""
+        if self._asked is None or len(data) <= _MBAP + 1:
+            return False
+        transaction, protocol, length, _ = _HEADER.unpack_from(data)
+        recent = (self._asked.transaction - transaction) % 0x10000 < _RECENT
+        return recent and not protocol and 2 <= length <= _LARGEST_TCP and _MBAP + length <= len(data)
+
     def _expect(self, packet: bytes) -> Asked:
         return Asked.by(packet[_MBAP], packet[_MBAP + 1 :], int.from_bytes(packet[:2], "big"))
 
@@ -167,10 +191,12 @@ class TcpGate(Gate):
             frame, self._held = self._held[: _MBAP + length], self._held[_MBAP + length :]
             asked = self._asked
             if asked is None or transaction != asked.transaction:
-                self._pass(unit, "late")
+                self._pass(unit, frame[_MBAP + 1 :], "late")
                 continue
             if reason := asked.mismatch(unit, frame[_MBAP + 1 :]):
                 self._broken("mismatch", reason)
+            if self._held[2:4].strip(b"\0") or self._held[4:5].strip(b"\0"):
+                self._broken("merged", "the answer runs into bytes that begin no frame; it may have been cut short")
             self._asked = None
             return frame
         return b""
@@ -184,7 +210,7 @@ class RtuGate(Gate):
     confirmation: which of the two it is, is known from the reads before.
     """
 
-    def __init__(self, count: Callable[[str], None], stray: Callable[[int], None] = lambda unit: None) -> None:
+    def __init__(self, count: Callable[[str], None], stray: Stray = _unheard) -> None:
         super().__init__(count, stray)
         self._echo = b""
         """The request that is out, until its echo has come."""
@@ -231,7 +257,7 @@ class RtuGate(Gate):
                 self._asked = None
                 self._echoes = self._echoes and not self._echo
                 return frame
-            self._pass(frame[0], "stray")
+            self._pass(frame[0], frame[1:-2], "stray")
         self._held = self._held[-_KEPT:]
         return b""
 

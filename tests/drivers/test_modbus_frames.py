@@ -64,7 +64,7 @@ def test_the_answer_is_found_among_late_ones_however_the_bytes_are_cut(
 @given(st.integers(1, 20), st.lists(st.integers(2, 9), max_size=5))
 def test_an_rtu_answer_is_found_among_those_of_others(size: int, others: list[int]) -> None:
     strays: list[int] = []
-    gate = RtuGate(lambda kind: None, strays.append)
+    gate = RtuGate(lambda kind: None, lambda unit, pdu: strays.append(unit))
     gate.ask(rtu(1, PDU))
     stream = b"".join(rtu(unit, ANSWER) for unit in others) + rtu(1, ANSWER)
     assert through(gate, [stream[at : at + size] for at in range(0, len(stream), size)]) == [rtu(1, ANSWER)]
