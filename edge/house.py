@@ -16,12 +16,12 @@ from edge.acquisition.pipeline import Pipeline
 from edge.alarms.alarm import Transition
 from edge.alarms.engine import AlarmEngine
 from edge.alarms.machine import State
-from edge.alarms.truth import Above, Below, OneOf, leaves
 from edge.clerk import Clerk
 from edge.commands import PointCommands
 from edge.desk import Desk
 from edge.engine import Engine, Happening
 from edge.events import Event, Hub, Kind
+from edge.load import alarm_points
 from edge.notices import Notices
 from edge.response.dispatcher import Dispatcher, PushRecord
 from edge.response.notice import Notice
@@ -101,7 +101,7 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
 
     dispatcher = Dispatcher(site.duty, site.info.language, clock, record, site.zone, state)
     dispatcher.restore(await ledger.load("ladder"))
-    urgent = _alarm_points(site)
+    urgent = alarm_points(site.rules)
     ways = {name: Acquired(each, engine, clock, urgent) for name, each in site.connections.items()}
     uplinks: dict[str, Uplink] = {}
     commands = PointCommands(site, engine, clerk, ways, clock, hub)
@@ -112,12 +112,6 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
     clerk.listeners.append(_teller(house))
     await house.take_up()
     return house
-
-
-def _alarm_points(site: Site) -> frozenset[str]:
-    """Ids of the points that alarm rules look at."""
-    conditions = (leaf for rule in site.rules for leaf in leaves(rule.condition))
-    return frozenset(leaf.point.id for leaf in conditions if isinstance(leaf, Above | Below | OneOf))
 
 
 def _teller(house: House) -> Callable[[Happening], None]:

@@ -67,7 +67,7 @@ class ModbusScan:
     async def run(self, clock: Clock, told: Callable[[str], None]) -> Sequence[Found]:
         """Try the settings until a unit answers; recognise those that do. Raises `ConnectionDown`."""
         for number, settings in enumerate(self.variants, 1):
-            if isinstance(settings, RtuSettings):
+            if len(self.variants) > 1:
                 told(f"{number}/{len(self.variants)}: {_name(settings)}")
             try:
                 async with _open(settings, clock) as link:
@@ -129,7 +129,8 @@ def scan(settings: ModbusSettings, wish: ScanWish, known: Known) -> ModbusScan:
     if not serial and (wish.baudrates or wish.parities):
         raise ValueError("baud rate and parity belong to the serial server behind the network; set them there")
     default_s = TCP_TIMEOUT_S if isinstance(settings, TcpSettings) else SERIAL_TIMEOUT_S
-    timeout_s = wish.timeout_s or (settings.timeout if wish.fixed else default_s)
+    said = wish.fixed and "timeout" in settings.model_fields_set
+    timeout_s = wish.timeout_s or (settings.timeout if said else default_s)
     settings = settings.model_copy(update={"timeout": timeout_s})
     if not isinstance(settings, RtuSettings):
         return ModbusScan([settings], units, known)
@@ -175,7 +176,8 @@ def _name(settings: ModbusSettings) -> str:
 def _names(variants: Sequence[RtuSettings]) -> str:
     rates = list(dict.fromkeys(str(each.baudrate) for each in variants))
     parities = list(dict.fromkeys(each.parity for each in variants))
-    return f"{'/'.join(rates)} baud, parity {'/'.join(parities)} ({len(variants)} settings)"
+    several = f" ({len(variants)} settings)" if len(variants) > 1 else ""
+    return f"{'/'.join(rates)} baud, parity {'/'.join(parities)}{several}"
 
 
 def _units(units: Sequence[int]) -> str:

@@ -82,10 +82,14 @@ def _refused(status: int, body: dict[str, Any]) -> Ended:
     return Ended(UNREACHABLE, f"{error} ({hint})" if hint else error)
 
 
+def given_url(arguments: argparse.Namespace) -> str | None:
+    """The daemon's address, where the arguments or the environment say it."""
+    return getattr(arguments, "url", None) or os.environ.get("COURTYARD_URL")
+
+
 def connect(arguments: argparse.Namespace) -> Client:
     """The daemon that the arguments and the environment name."""
-    url = getattr(arguments, "url", None) or os.environ.get("COURTYARD_URL") or DEFAULT_URL
-    return Client(url, os.environ.get("COURTYARD_TOKEN") or None)
+    return Client(given_url(arguments) or DEFAULT_URL, os.environ.get("COURTYARD_TOKEN") or None)
 
 
 def in_path(name: str) -> str:

@@ -143,7 +143,7 @@ async def test_a_scan_of_nobody_takes_no_longer_than_it_said() -> None:
 
 def test_a_line_whose_settings_are_known_is_scanned_at_these_only() -> None:
     plan = scan(rtu("/dev/none", baudrate=19200, parity="E", timeout="200ms"), ScanWish(fixed=True), {})
-    assert plan.what == "units 1-32 at 19200 baud, parity E (1 settings), 0.2 s each"
+    assert plan.what == "units 1-32 at 19200 baud, parity E, 0.2 s each"
 
 
 async def test_a_port_that_another_program_holds_is_not_scanned() -> None:
