@@ -47,8 +47,10 @@ class Desk(Protocol):
         """Work orders."""
         ...
 
-    async def write_point(self, point_id: str, value: Value, who: str, reason: str) -> dict[str, Any]:
-        """Write a value."""
+    async def write_point(
+        self, point_id: str, value: Value, who: str, reason: str, for_s: float | None = None
+    ) -> dict[str, Any]:
+        """Write a value, for a time where `for_s` says so."""
         ...
 
 

@@ -21,10 +21,12 @@ class Command:
     reason: str = REASON
     id: str | int | None = None
     """The asker's own, given back with the answer."""
+    for_s: float | None = None
+    """For so many seconds, then back to what it was before; None: it stays."""
 
 
 def parse_command(payload: bytes) -> Command:
-    """`{"value": ..., "who": ..., "reason": ..., "id": ...}`, or only the value, as JSON or plain text.
+    """`{"value": ..., "who": ..., "reason": ..., "for_s": ..., "id": ...}`, or only the value, as JSON or plain text.
 
     Raises ValueError, which says what to write.
     """
@@ -44,10 +46,12 @@ def parse_command(payload: bytes) -> Command:
     for key, text in texts.items():
         if not isinstance(text, str):
             raise ValueError(f'"{key}" is {type(text).__name__}; write a text')
+    for_s = found.get("for_s")
+    if for_s is not None and (isinstance(for_s, bool) or not isinstance(for_s, int | float)):
+        raise ValueError(f'"for_s" is {for_s!r}; write a number of seconds, or leave it out')
     mark = found.get("id")
-    return Command(
-        _value(found["value"]), texts["who"], texts["reason"], mark if isinstance(mark, str | int) else None
-    )
+    mark = mark if isinstance(mark, str | int) else None
+    return Command(_value(found["value"]), texts["who"], texts["reason"], mark, for_s)
 
 
 def _bare(payload: bytes) -> str:

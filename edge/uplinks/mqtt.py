@@ -53,8 +53,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_IN_TOPICS = re.compile(r"[/+#\x00]")
 
 Body = Mapping[str, Any]
-Write = Callable[[str, Value, str, str], Awaitable[Body]]
-"""(point id, value, who, reason) -> what was done."""
+Write = Callable[[str, Value, str, str, float | None], Awaitable[Body]]
+"""(point id, value, who, reason, for so many seconds) -> what was done."""
 
 log = logging.getLogger(__name__)
 
@@ -297,7 +297,7 @@ class MqttNorth:
     async def _obey(self, client: aiomqtt.Client, point: str, command: Command) -> None:
         assert self._write is not None  # noqa: S101  # else nobody subscribed
         try:
-            done = await self._write(point, command.value, command.who, command.reason)
+            done = await self._write(point, command.value, command.who, command.reason, command.for_s)
             answer = {"ok": done.get("result", "done") == "done", **done}
         except self._refusal as error:
             answer = {"ok": False, "error": str(error)}

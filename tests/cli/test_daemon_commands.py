@@ -93,6 +93,17 @@ def test_a_refused_write_says_why_in_one_line(daemon: Daemon, run: Run, point: s
     assert err.count("\n") == 1
 
 
+def test_a_command_for_a_time_says_when_it_returns_and_a_wrong_time_is_bad_usage(daemon: Daemon, run: Run) -> None:
+    code, out, _ = run("write", "light-1.on", "on", "--reason", "repair", "--who", "li", "--for", "1h30m")
+    assert code == 0
+    assert out.startswith("light-1.on: True -> True (done), returns to True at ")
+    assert daemon.desk.asked == [("write", "light-1.on", True, "li", "repair", 5400.0)]
+    code, _, err = run("write", "light-1.on", "on", "--reason", "repair", "--for", "soon")
+    assert code == 2
+    assert "'soon' is no duration; write it like" in err
+    assert len(daemon.desk.asked) == 1
+
+
 def test_write_without_a_reason_is_bad_usage(daemon: Daemon, run: Run) -> None:
     code, _, err = run("write", "light-1.on", "off")
     assert code == 2

@@ -262,7 +262,10 @@ class FakeDesk:
         if point_id == "light-9.on":
             raise FakeRefused("unavailable", "light-9 does not answer; look at its connection lighting")
         before, row["value"] = row["value"], value
-        return {"point": point_id, "before": before, "asked": value, "after": value, "result": "done"}
+        done: Row = {"point": point_id, "before": before, "asked": value, "after": value, "result": "done"}
+        if for_s is not None:
+            done["override"] = {"event": "set", "returns_to": before, "until": iso(-for_s)}
+        return done
 
     async def readings(self, point_id: str, from_ns: int, to_ns: int, every_ns: int | None, /) -> list[Row]:
         self.asked.append(("readings", point_id, from_ns, to_ns, every_ns))

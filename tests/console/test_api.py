@@ -98,6 +98,15 @@ async def test_a_command_is_given_with_who_and_why(http: httpx.AsyncClient, desk
     assert desk.asked == [("write", "light-1.on", False, "王师傅", "dawn")]
 
 
+async def test_a_command_may_be_for_a_time(http: httpx.AsyncClient, desk: FakeDesk) -> None:
+    asked = {"value": True, "reason": "repair", "for_s": 1800, **WHO}
+    assert (await http.post("/api/v1/points/light-1.on/write", json=asked)).status_code == 200
+    assert desk.asked == [("write", "light-1.on", True, "王师傅", "repair", 1800)]
+    for wrong in (0.5, 86_401, "30m", True, -1):
+        assert (await http.post("/api/v1/points/light-1.on/write", json={**asked, "for_s": wrong})).status_code == 422
+    assert len(desk.asked) == 1
+
+
 @pytest.mark.parametrize(("value", "kind"), [(True, bool), (1, int), (1.5, float), ("auto", str)])
 async def test_a_value_keeps_its_kind(http: httpx.AsyncClient, desk: FakeDesk, value: Any, kind: type) -> None:
     await http.post("/api/v1/points/light-1.on/write", json={"value": value, "reason": "try", **WHO})

@@ -22,6 +22,7 @@ from edge.uplinks.command import REASON, Command, parse_command
         ("开".encode(), Command("开")),
         (b'{"value": false}', Command(False)),
         (b'{"value": 3, "who": "Li", "reason": "dusk", "id": 9}', Command(3, "Li", "dusk", 9)),
+        (b'{"value": 3, "for_s": 1800}', Command(3, for_s=1800)),
         (b'{"value": 3, "id": ["x"], "more": 1}', Command(3, "mqtt", REASON, None)),
     ],
 )
@@ -38,6 +39,8 @@ def test_a_command_is_a_bare_value_or_an_object(payload: bytes, command: Command
         (b'{"value": null}', "the value is null; write true, false"),
         (b"[1]", "the value is a list"),
         (b'{"value": 1, "who": 5}', '"who" is int; write a text'),
+        (b'{"value": 1, "for_s": "30m"}', "\"for_s\" is '30m'; write a number of seconds"),
+        (b'{"value": 1, "for_s": true}', '"for_s" is True; write a number of seconds'),
         (b"\xff\xfe", "is neither JSON nor UTF-8 text"),
         (b"1" * 5000, "5000 bytes; a command has at most 4096"),
     ],

@@ -159,10 +159,10 @@ class Hand:
     """Carries out commands to one point, and refuses the rest."""
 
     def __init__(self) -> None:
-        self.done: list[tuple[str, Value, str, str]] = []
+        self.done: list[tuple[str, Value, str, str, float | None]] = []
 
-    async def write(self, point: str, value: Value, who: str, reason: str) -> dict[str, Any]:
-        self.done.append((point, value, who, reason))
+    async def write(self, point: str, value: Value, who: str, reason: str, for_s: float | None) -> dict[str, Any]:
+        self.done.append((point, value, who, reason, for_s))
         if point == "light-1.fails":
             raise RuntimeError("a mistake of ours")
         if point != "light-1.on":
@@ -174,7 +174,7 @@ class Hand:
 async def test_commands_are_carried_out_answered_and_refused_with_the_reason(mosquitto: tuple[str, int]) -> None:
     hand = Hand()
     async with ear(mosquitto) as others, north(mosquitto, commands=True, write=hand.write, refusal=Refusal) as uplink:
-        await others.say("light-1/on/set", '{"value": true, "who": "Li", "reason": "dusk", "id": 7}')
+        await others.say("light-1/on/set", '{"value": true, "who": "Li", "reason": "dusk", "id": 7, "for_s": 600}')
         await others.say("light-1/power/set", "5")
         await others.say("light-1/broken/set", '{"value": ')
         await others.say("light-1/fails/set", "1")
@@ -187,8 +187,8 @@ async def test_commands_are_carried_out_answered_and_refused_with_the_reason(mos
             {"ok": False, "error": "is not JSON; check quotes and brackets"}
         ]
         assert others.on("light-1/fails/result") == [{"ok": False, "error": "failed; the gateway's log says why"}]
-        assert hand.done[0] == ("light-1.on", True, "Li", "dusk")
-        assert ("light-1.power", 5, "mqtt", "command over MQTT") in hand.done
+        assert hand.done[0] == ("light-1.on", True, "Li", "dusk", 600)
+        assert ("light-1.power", 5, "mqtt", "command over MQTT", None) in hand.done
         assert uplink.refused == 3
         assert uplink.stats.state == "up"
 
