@@ -15,6 +15,10 @@ TIMEOUT_S = 20.0
 """A command to a device on a slow line may queue behind a running request."""
 
 
+class NoDaemon(Ended):
+    """Nobody is there who could be asked; whoever knows another way may take it."""
+
+
 class Client:
     """One daemon."""
 
@@ -53,11 +57,13 @@ class Client:
             raise Ended(UNREACHABLE, f"{self.url} does not answer within {TIMEOUT_S:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             hint = "start it with courtyard run, or say where it is with --url"
-            raise Ended(UNREACHABLE, f"no daemon at {self.url} ({error or type(error).__name__}); {hint}") from None
+            raise NoDaemon(
+                UNREACHABLE, f"no daemon at {self.url} ({error or type(error).__name__}); {hint}"
+            ) from None
         try:
             body = answer.json()
         except ValueError:
-            raise Ended(UNREACHABLE, f"{self.url} answers, but is no Courtyard console; see --url") from None
+            raise NoDaemon(UNREACHABLE, f"{self.url} answers, but is no Courtyard console; see --url") from None
         if answer.is_success or answer.status_code == also:
             return body
         raise _refused(answer.status_code, body if isinstance(body, dict) else {})

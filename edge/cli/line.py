@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from drivers.document import nearest
 from drivers.driver import Driver, Settings, drivers
-from edge.cli.client import Client, given_url
+from edge.cli.client import Client, NoDaemon, given_url
 from edge.cli.command import USAGE, WRONG, Ended
 from edge.site import Site
 from edge.site_file import load_site
@@ -111,7 +111,7 @@ def refuse_if_owned(arguments: argparse.Namespace, line: Line) -> None:
         with console_of(arguments, line.site) as daemon:
             rows = daemon.get("/api/v1/connections")
             site = daemon.get("/api/v1/site")
-    except Ended:  # nobody there
+    except NoDaemon:
         return
     if site.get("id") == line.site.info.id and any(row.get("name") == line.name for row in rows):
         raise Ended(

@@ -2,71 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
 import pytest
 import yaml
 
-from edge.clock import SystemClock
 from edge.site_file import load_site
-from simulators.serve import serve
-from tests.cli.conftest import Daemon, Run
-from tests.simulators.on_wires import all_of, connection, settings_of, world_of
+from tests.cli.conftest import Daemon, Run, Wires
 from tests.support import free_port
-
-LINES = ("pump-room", "elevators")
-
-
-@dataclass
-class Wires:
-    """Two simulated connections of the demo site."""
-
-    port: str
-    """The pump room's serial port."""
-    host: str
-    """The lifts' HOST:PORT."""
-
-
-@contextmanager
-def _elsewhere() -> Iterator[Wires]:
-    """Served from a thread: commands run their own event loop."""
-    started: Queue[tuple[Wires, asyncio.AbstractEventLoop, asyncio.Event]] = Queue()
-
-    async def run() -> None:
-        stop, members = asyncio.Event(), all_of(*LINES)
-        wires = [connection(name) for name in LINES]
-        async with serve(
-            wires, members, world_of(members), SystemClock(), prefer_site_address=False, paced=False
-        ) as served:
-            pumps, lifts = (settings_of(wire, served).model_dump() for wire in wires)
-            places = Wires(str(pumps["port"]), f"{lifts['host']}:{lifts['port']}")
-            started.put((places, asyncio.get_running_loop(), stop))
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    wires, loop, stop = started.get(timeout=5)
-    try:
-        yield wires
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(5)
-
-
-@pytest.fixture(scope="module")
-def wires() -> Iterator[Wires]:
-    """Two simulated connections."""
-    with _elsewhere() as found:
-        yield found
 
 
 @pytest.fixture
