@@ -215,7 +215,7 @@ def parse(text: str, document: Document) -> Document:
         root = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        place = _inside(text, mark.line, mark.column) if mark else (1, 1)
         document.faults.append(Fault(document.file, *place, "", f"is not YAML: {error.problem or error.context}"))
         return document
     except yaml.YAMLError as error:
@@ -225,6 +225,14 @@ def parse(text: str, document: Document) -> Document:
         document.places[()] = (root.start_mark.line + 1, root.start_mark.column + 1)
         document.data = _build(root, (), document, ())
     return document
+
+
+def _inside(text: str, line: int, column: int) -> tuple[int, int]:
+    """A place of the reader as line and column from 1, inside the text: what is missing at its end is told there."""
+    lines = text.splitlines() or [""]
+    if line >= len(lines):
+        return len(lines), len(lines[-1]) + 1
+    return line + 1, min(column, len(lines[line])) + 1
 
 
 def _build(node: yaml.Node, where: Where, document: Document, above: tuple[yaml.Node, ...]) -> Any:

@@ -8,6 +8,7 @@ and checked by those who own them, with `profile.document` to place their mistak
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from drivers.point import EquipmentClass, Point, Text
 from drivers.units import Seconds
 
 CLASSES: tuple[str, ...] = get_args(EquipmentClass)
+_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,63}/[A-Za-z0-9][\w.-]{0,127}\Z")
+"""`class/maker-model`."""
 SYNTHETIC = "synthetic profile"
 """What `source` begins with where the register map is our own and no vendor's."""
 
@@ -264,7 +267,9 @@ class Library:
         return sorted(found)
 
     def path(self, profile_id: str) -> Path | None:
-        """The file of a profile."""
+        """The file of a profile; None also for what cannot be the id of one."""
+        if not _ID.match(profile_id):
+            return None
         paths = (folder / f"{profile_id}.yaml" for folder in reversed(self._folders))
         return next((path for path in paths if path.is_file()), None)
 

@@ -41,7 +41,7 @@ def _known(data: Any) -> Any:
     kind, names = data.get("type"), ", ".join(CHANNELS)
     if kind is None:
         raise ValueError(f"has no type; write type: and one of {names}")
-    if kind not in CHANNELS:
+    if not isinstance(kind, str) or kind not in CHANNELS:
         raise ValueError(f"no channel type {kind!r}{nearest(str(kind), CHANNELS)}; there are {names}")
     return data
 
