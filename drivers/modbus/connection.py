@@ -33,14 +33,18 @@ from drivers.point import Batch, Device, Point, Quality, Tally, Value
 
 _READ: dict[Space, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 """The function that reads each table."""
+_FORGET = 1 / 16
+"""Of how much earlier than expected an answer began, this part is expected of the next."""
 
 
 class _Kept:
     """What is kept of one planned request: its PDU, and the newest answer."""
 
-    __slots__ = ("data", "pdu", "qualities", "values")
+    __slots__ = ("begin_s", "data", "pdu", "qualities", "values")
 
-    def __init__(self, request: ReadRequest) -> None:
+    def __init__(self, request: ReadRequest, begin_s: float) -> None:
+        self.begin_s = begin_s
+        """How long after the request its answer begins, the device's patience apart; learned."""
         self.pdu = struct.pack(">BHH", _READ[request.table], request.address, request.count)
         self.data: bytes | None = None
         self.values: tuple[Value, ...] = ()
@@ -74,7 +78,7 @@ class ModbusLink:
 
     @property
     def settle_s(self) -> float:
-        """How long a device that has timed out is best left alone: its late answer carries no number on RTU."""
+        """How long a device that has timed out is left alone: its late answer carries no number on RTU."""
         return self._settings.timeout if self._rtu else 0.0
 
     async def read(self, request: ReadRequest, timeout_s: float | None = None) -> Batch:
@@ -85,12 +89,15 @@ class ModbusLink:
         """
         kept = self._kept.get(request)
         if kept is None:
-            kept = self._kept[request] = _Kept(request)
+            begin_s = request.start_s if isinstance(self._settings, RtuSettings) else request.wire_s
+            kept = self._kept[request] = _Kept(request, begin_s)
         async with self._turn:
             answer = await self._exchange(
                 request.device.id, request.unit_id, request.pause_s, request.wire_s, kept.pdu,
-                timeout_s=timeout_s, start_s=request.start_s,
+                timeout_s=timeout_s, start_s=kept.begin_s,
             )  # fmt: skip
+            begun_s = self._wire.begun_s or 0.0  # adapters and serial servers hold bytes back, each in its way
+            kept.begin_s += (begun_s - kept.begin_s) * (1.0 if begun_s > kept.begin_s else _FORGET)
         time_ns, mono_s = self._clock.wall_ns(), self._clock.mono_s()
         if answer != kept.data:
             kept.values = request.decode(answer[2:])
@@ -191,7 +198,7 @@ class ModbusLink:
 
     def _unanswered(self, who: str, unit: int, pdu: bytes, timeout_s: float) -> DeviceSilent | BadAnswer:
         """What a time-out means."""
-        if self._rtu:
+        if self._rtu and not self._gate.begun():
             until_s = asyncio.get_running_loop().time() + self.settle_s
             self._owing[unit] = (until_s, asyncio.Event(), Asked.by(unit, pdu))
         if self._gate.end():

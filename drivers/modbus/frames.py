@@ -120,6 +120,10 @@ class Gate:
         self._count("truncated")
         return True
 
+    def begun(self) -> bool:
+        """Whether the answer that is waited for has begun to come: then no other will."""
+        return False
+
     def packet(self, unit: int, pdu: bytes) -> bytes:
         """A request as it goes over the wire."""
         raise NotImplementedError
@@ -269,6 +273,10 @@ class RtuGate(Gate):
         if crc16(self._held[: whole - 2]) != self._held[whole - 2 : whole]:
             self._broken("crc", "the answer's CRC is wrong")
         return True
+
+    def begun(self) -> bool:
+        """Whether the answer that is waited for has begun to come: then no other will."""
+        return self._asked is not None and self._begins(self._asked)
 
     def _begins(self, asked: Asked) -> bool:
         """Whether what is held begins as the answer must."""

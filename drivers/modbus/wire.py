@@ -32,6 +32,9 @@ class Wire(asyncio.Protocol):
         """When the last byte came or the last exchange ended, on the event loop's clock."""
         self.transport: asyncio.Transport | None = None
         """None before it is open, and once it is lost."""
+        self.begun_s: float | None = None
+        """How long after the request the first byte of the newest answer came; None where none has."""
+        self._sent_s = 0.0
         self._gate = gate
         self._loop = asyncio.get_running_loop()
         self._made: asyncio.Future[None] = self._loop.create_future()
@@ -51,6 +54,7 @@ class Wire(asyncio.Protocol):
         timer = self._loop.call_later(timeout_s, _expire, answer)
         if begin_s is not None:
             self._begin = self._loop.call_later(begin_s, _expire, answer)
+        self._sent_s, self.begun_s = self._loop.time(), None
         self._gate.ask(packet)
         self.transport.write(packet)
         try:
@@ -106,6 +110,8 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes, in any pieces."""
         self.quiet_since_s = self._loop.time()
+        if self.begun_s is None:
+            self.begun_s = self.quiet_since_s - self._sent_s
         self._begun()
         answer = self._answer
         try:

@@ -186,8 +186,8 @@ class Poller:
 
     @staticmethod
     def _probe(device: Asked) -> Turn:
-        """What a device is tried with: that which has been missed least."""
-        return min(device.turns, key=lambda each: each.misses)
+        """What a device is tried with: that which has been missed least, and takes least."""
+        return min(device.turns, key=lambda each: (each.misses, each.request.wire_s))
 
     async def _idle(self) -> None:
         """Sleep until the next turn comes or a write does."""
@@ -254,9 +254,9 @@ class Poller:
             more_s = self._agenda.spare_s(began_s) / 2 - turn.request.wire_s
             wide, timeout_s = more_s > (timeout_s or 0), max(more_s, timeout_s or 0)
         await self._read(turn, timeout_s)
-        now = self._clock.mono_s()
-        self.figures.probing.add(now, now - began_s)
         if device.misses:  # one that is answered costs nothing: it is a reading
+            now = self._clock.mono_s()
+            self.figures.probing.add(now, now - began_s)
             self._probes.spent(now, now - began_s, wide=wide)
 
     async def _read(self, turn: Turn, timeout_s: float | None) -> None:
