@@ -20,6 +20,7 @@ TRUSTED = frozenset({Quality.GOOD, Quality.UNCERTAIN_CLOCK})
 """Without the time of day a value is as true as with it."""
 
 GuardName = Literal["writable", "value", "range", "interlock", "step", "rate", "unknown", "busy"]
+_TAKES = {"bool": "true or false", "int": "a whole number", "float": "a number", "text": "text"}
 _TIGHT = 1e-6
 """Of a value: what float32 registers and scales may round."""
 
@@ -107,19 +108,24 @@ def fit(point: Point, guard: Guard, value: Value) -> Value:
     if point.kind == "text" and isinstance(value, str):
         return value
     if point.kind not in ("int", "float") or isinstance(value, bool | str | None) or not math.isfinite(value):
-        raise Barred("value", f"{point.id} takes a {point.kind}; {value!r} was asked")
+        raise Barred("value", f"{point.id} takes {_TAKES[point.kind]}, {value!r} was asked")
     if point.kind == "int":
         if value != int(value):
-            raise Barred("value", f"{point.id} takes whole numbers; {value!r} was asked")
+            raise Barred("value", f"{point.id} takes whole numbers, {value!r} was asked; ask for {round(value)}")
         value = int(value)
     if point.labels is not None and value not in point.labels:
         known = ", ".join(f"{code} {text.en}" for code, text in point.labels.items())
-        raise Barred("value", f"{point.id} takes one of {known}; {value!r} was asked")
+        raise Barred("value", f"{point.id} takes one of {known}, {value!r} was asked; ask for one of them")
     low = point.low if guard.spec.low is None else guard.spec.low
     high = point.high if guard.spec.high is None else guard.spec.high
     if (low is not None and value < low) or (high is not None and value > high):
         span = f"{'any' if low is None else f'{low:g}'} to {'any' if high is None else f'{high:g}'} {point.unit}"
-        raise Barred("range", f"{point.id} takes {span.strip()}; {value:g} was asked", low=low, high=high)
+        raise Barred(
+            "range",
+            f"{point.id} takes {span.strip()}, {value:g} was asked; ask for a value within",
+            low=low,
+            high=high,
+        )
     return value if point.kind == "int" else float(value)
 
 

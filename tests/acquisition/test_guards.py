@@ -68,17 +68,17 @@ def lock(**keys: Any) -> InterlockSpec:
 @pytest.mark.parametrize(
     ("own", "asked", "guard", "words"),
     [
-        (SPEED, 50.1, "range", "pump-2.speed takes 0 to 50 Hz; 50.1 was asked"),
-        (SPEED, -1, "range", "pump-2.speed takes 0 to 50 Hz; -1 was asked"),
-        (SPEED, True, "value", "pump-2.speed takes a float; True was asked"),
-        (SPEED, "fast", "value", "pump-2.speed takes a float; 'fast' was asked"),
-        (SPEED, float("nan"), "value", "pump-2.speed takes a float; nan was asked"),
-        (SPEED, float("inf"), "value", "pump-2.speed takes a float; inf was asked"),
-        (START, 2, "value", "pump-2.start takes a bool; 2 was asked"),
-        (point("stage", "int"), 1.5, "value", "pump-2.stage takes whole numbers; 1.5 was asked"),
+        (SPEED, 50.1, "range", "pump-2.speed takes 0 to 50 Hz, 50.1 was asked; ask for a value within"),
+        (SPEED, -1, "range", "pump-2.speed takes 0 to 50 Hz, -1 was asked; ask for a value within"),
+        (SPEED, True, "value", "pump-2.speed takes a number, True was asked"),
+        (SPEED, "fast", "value", "pump-2.speed takes a number, 'fast' was asked"),
+        (SPEED, float("nan"), "value", "pump-2.speed takes a number, nan was asked"),
+        (SPEED, float("inf"), "value", "pump-2.speed takes a number, inf was asked"),
+        (START, 2, "value", "pump-2.start takes true or false, 2 was asked"),
+        (point("stage", "int"), 1.5, "value", "pump-2.stage takes whole numbers, 1.5 was asked; ask for 2"),
         (
             point("mode", "int", labels={0: Text("停", "off"), 1: Text("开", "on")}), 2, "value",
-            "pump-2.mode takes one of 0 off, 1 on; 2 was asked",
+            "pump-2.mode takes one of 0 off, 1 on, 2 was asked; ask for one of them",
         ),
         (LEVEL, 5, "writable", "pump-2.level is not writable: its profile does not say so"),
     ],
@@ -99,7 +99,7 @@ def test_lifts_and_fire_equipment_are_never_written_whatever_their_points_say(eq
 def test_a_guard_narrows_the_range_that_a_point_can_have() -> None:
     plant = Plant(SPEED, low=20, high=45)
     assert plant.set(45) == 45.0
-    assert str(plant.barred(46)) == "pump-2.speed takes 20 to 45 Hz; 46 was asked"
+    assert str(plant.barred(46)) == "pump-2.speed takes 20 to 45 Hz, 46 was asked; ask for a value within"
 
 
 def test_a_second_command_within_the_interval_is_held_back_and_told_when_to_ask() -> None:
@@ -244,7 +244,7 @@ def test_a_command_for_a_time_needs_a_known_value_to_return_to() -> None:
     with pytest.raises(Barred, match="nobody knows what to return to"):
         timed(plant, 20.0)
     plant.reads(SPEED, 40.0)
-    with pytest.raises(Barred, match=r"could not return to where it is: .* takes 0 to 30 Hz; 40 was asked"):
+    with pytest.raises(Barred, match=r"could not return to where it is: .* takes 0 to 30 Hz, 40 was asked"):
         timed(plant, 20.0)
 
 

@@ -36,7 +36,7 @@ async def test_what_is_read_back_is_held_against_the_deadband(tmp_path: Path, re
 @pytest.mark.parametrize(
     ("point", "value", "kind", "words"),
     [
-        ("pump-2.speed", 60, "refused", "pump-2.speed takes 0 to 50 Hz; 60 was asked"),
+        ("pump-2.speed", 60, "refused", "pump-2.speed takes 0 to 50 Hz, 60 was asked; ask for a value within"),
         ("pump-2.speed", 40, "refused", "ask for 30 Hz first"),
         ("pump-2.level", 40, "refused", "pump-2.level is not writable"),
         ("pump-2.start", True, "conflict", "it may only be while tank-1.level above 20 %, and it is 12 %"),
@@ -292,5 +292,5 @@ async def test_an_override_whose_point_or_range_is_gone_is_given_up_and_told(tmp
         told = [(each["point"], each["error"]) for each in await it.journal() if "error" in each]
         assert told == [
             ("tank-1.start", "tank-1.start is no longer in the site file"),
-            ("pump-2.speed", "pump-2.speed takes 0 to 28 Hz; 30 was asked"),
+            ("pump-2.speed", "pump-2.speed takes 0 to 28 Hz, 30 was asked; ask for a value within"),
         ]
