@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from drivers.driver import ConnectionDown, DeviceSilent, DriverError, Refused
-from drivers.point import Quality, Value
+from drivers.point import Point, Quality, Value
 from edge.clock import ManualClock
+from edge.commands import DeskRefused
+from edge.site import Equipment
 from tests.edge.plant import HALF_AN_HOUR, PROFILE, SITE, Bus, daemon
 from tests.support import eventually
 
@@ -294,3 +299,37 @@ async def test_an_override_whose_point_or_range_is_gone_is_given_up_and_told(tmp
             ("tank-1.start", "tank-1.start is no longer in the site file"),
             ("pump-2.speed", "pump-2.speed takes 0 to 28 Hz, 30 was asked; ask for a value within"),
         ]
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_people_ask_and_overrides_return_the_device_is_never_hammered(
+    tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    clock, bus = ManualClock(), Bus()
+    written: list[tuple[float, Value]] = []
+    profile = PROFILE.replace("max_step: 10, ", "max_step: 10, min_interval: 3s, ")
+
+    async def note(equipment: Equipment, point: Point, value: Value) -> Value:
+        written.append((clock.wall_ns() / 1e9, value))
+        if chance.random() < 0.15:
+            raise DeviceSilent("no answer")
+        return value
+
+    bus.write = note  # type: ignore[method-assign]
+    stands: Value = 20.0
+    for _ in range(3):  # the daemon is stopped and started again
+        async with daemon(tmp_path, clock, bus, profile=profile) as it:
+            for _ in range(40):
+                it.reads(tank_1__speed=stands, tank_1__ready=True)
+                with suppress(DeskRefused):
+                    for_s = chance.choice([None, 1.0, 4.0, 20.0])
+                    await it.set("tank-1.speed", float(chance.randint(0, 50)), for_s)
+                await it.passes(chance.choice([0.5, 1, 2, 5]))
+                stands = written[-1][1] if written else stands
+            it.reads(tank_1__speed=stands)
+    moments = [moment for moment, _ in written]
+    assert len(written) > 30
+    assert min(later - sooner for sooner, later in pairwise(moments)) >= 3 - 1e-6
+    values = [20.0, *(float(value) for _, value in written if isinstance(value, float))]
+    assert max(abs(later - sooner) for sooner, later in pairwise(values)) <= 10 + 1e-6
