@@ -12,9 +12,11 @@ from typing import Any, cast
 
 from drivers.driver import Clock, ConnectionDown, Link, ListeningLink, PolledLink, PolledSettings
 from drivers.point import Batch, Point, Quality, Tally, Value
+from edge.acquisition.figures import ConnectionFigures
 from edge.acquisition.probes import PROBE_SHARE
 from edge.acquisition.scheduler import Poller
 from edge.engine import Engine
+from edge.load import Load, load_of
 from edge.site import Connection, Equipment
 from edge.texts import iso
 
@@ -33,6 +35,7 @@ class Acquired:
         self._engine = engine
         self._clock = clock
         self._urgent = urgent
+        self._load = load_of(connection.driver, connection.requests, urgent) if connection.requests else None
         self._since_ns = clock.wall_ns()
         self._link: Link | None = None
         self._poller: Poller | None = None
@@ -131,6 +134,38 @@ class Acquired:
             "bad_frames": tally.bad_frames,
             "exceptions": tally.exceptions,
             "unknown": tally.unknown,
-            "load": self.connection.load if self.connection.requests else None,
-            "utilisation": figures.utilisation(self._clock.mono_s()) if figures else None,
+            **self._use(figures),
+        }
+
+    def _use(self, figures: ConnectionFigures | None) -> dict[str, Any]:
+        """Of a polled line: what was planned of it, and beside that what is measured; over the last minute."""
+        load = self._load
+        if load is None:
+            return {"load": None, "utilisation": None}
+        now = self._clock.mono_s()
+        return {
+            "load": load.total,
+            "utilisation": figures.utilisation(now) if figures else None,
+            "probing": figures.probing.share(now) if figures else None,
+            "worst_age_s": load.worst_age_s,
+            "bad_answers": figures.bad_answers if figures else 0,
+            "writes": figures.writes if figures else 0,
+            "devices": [self._device(name, load, figures, now) for name in load.devices],
+        }
+
+    def _device(self, name: str, load: Load, figures: ConnectionFigures | None, now: float) -> dict[str, Any]:
+        """One device: its planned share and answer time, and how it does."""
+        planned = {"equipment": name, "load": load.devices[name], "planned_s": load.exchange_s(name)}
+        device = figures.devices.get(name) if figures else None
+        if device is None:
+            return planned | {"state": "waiting"}
+        return planned | {
+            "state": device.state,
+            "reason": device.reason or None,
+            "utilisation": device.share(now),
+            "response_s": device.response_s(now),
+            "answers": device.answers,
+            "timeouts": device.timeouts,
+            "bad_answers": device.bad_answers,
+            "overruns": device.overruns,
         }

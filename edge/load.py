@@ -88,6 +88,11 @@ class Load:
         """Of the point that can become oldest, measured in seconds; None where nothing is polled."""
         return max((each.worst_age_s for each in self.requests), default=None)
 
+    def exchange_s(self, name: str) -> float:
+        """The mean time that an exchange with an equipment is expected to take."""
+        own = [each.request for each in self.requests if each.request.device.id == name]
+        return sum(each.wire_s / each.period_s for each in own) / sum(1 / each.period_s for each in own)
+
     def dearest(self, most: int = 3) -> str:
         """Who costs how much, in words."""
         first = [f"{name} takes {share:.1%}" for name, share in list(self.devices.items())[:most]]

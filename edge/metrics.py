@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -24,12 +24,28 @@ _NOT_IN_NAMES = re.compile(r"[^a-z0-9_]+")
 
 # field of a row -> (name, what it is, whether it only counts up)
 _CONNECTION = {
+    "load": ("load_ratio", "Share of the wire's time that the site file plans", False),
     "utilisation": ("utilisation_ratio", "Share of the wire's time in use", False),
+    "probing": ("probing_ratio", "Share of the wire's time spent on devices that are silent", False),
+    "worst_age_s": ("worst_age_seconds", "How old the oldest value can become by plan, all devices answering", False),
     "messages": ("messages", "Requests answered, or messages taken", True),
     "timeouts": ("timeouts", "Requests that were not answered in time", True),
     "bad_frames": ("bad_frames", "Frames or messages that could not be used", True),
+    "bad_answers": ("bad_answers", "Requests whose answer could not be used, exceptions included", True),
     "exceptions": ("exceptions", "Answers of a device that it will not", True),
+    "overruns": ("overruns", "Turns skipped because the one before was late or still running", True),
+    "writes": ("writes", "Commands sent", True),
     "unknown": ("unknown", "Messages from devices that the site file does not name", True),
+}
+_DEVICE = {
+    "load": ("load_ratio", "Share of its wire's time that the site file plans for the device", False),
+    "utilisation": ("utilisation_ratio", "Share of its wire's time that the device has taken", False),
+    "planned_s": ("planned_exchange_seconds", "Expected mean time of an exchange", False),
+    "response_s": ("exchange_seconds", "Mean time of an exchange that was answered", False),
+    "answers": ("answers", "Requests answered", True),
+    "timeouts": ("timeouts", "Requests that were not answered in time", True),
+    "bad_answers": ("bad_answers", "Requests whose answer could not be used, exceptions included", True),
+    "overruns": ("overruns", "Turns skipped because the one before was late or still running", True),
 }
 _UPLINK = {
     "lag_s": ("lag_seconds", "Age of the oldest row that the far end has not acknowledged", False),
@@ -51,7 +67,7 @@ class Figures(Protocol):
         ...
 
     def connections(self) -> Iterable[Mapping[str, Any]]:
-        """Rows with `name`, `type`, `state` and counts."""
+        """Rows with `name`, `type`, `state` and counts; `devices` of a polled one has the same of each device."""
         ...
 
     def uplinks(self) -> Iterable[Mapping[str, Any]]:
@@ -88,7 +104,9 @@ class _DeskCollector(Collector):
         well = not health.get("reasons") and health.get("ok") is not False
         yield GaugeMetricFamily("courtyard_healthy", "1 where /healthz answers 200", value=float(well))
         yield from _own(health)
-        yield from _links("connection", self._desk.connections(), _CONNECTION)
+        connections = list(self._desk.connections())
+        yield from _links("connection", connections, _CONNECTION)
+        yield from _devices(connections)
         yield from _links("uplink", self._desk.uplinks(), _UPLINK)
         yield _alarms(self._desk.alarms())
 
@@ -115,18 +133,44 @@ def _numbers(prefix: str, node: Mapping[str, Any]) -> Iterator[tuple[str, float]
 def _links(
     what: str, rows: Iterable[Mapping[str, Any]], fields: Mapping[str, tuple[str, str, bool]]
 ) -> Iterator[Metric]:
-    rows = list(rows)
+    labelled = [(_labels(row), row) for row in rows]
     labels = [what, "type"]
     up = GaugeMetricFamily(f"courtyard_{what}_up", f"1 where the {what} works", labels=labels)
-    for row in rows:
-        up.add_metric(_labels(row), float(row.get("state") == "up"))
+    for values, row in labelled:
+        up.add_metric(values, float(row.get("state") == "up"))
     yield up
+    yield from _families(what, labels, labelled, fields)
+
+
+def _devices(rows: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    """Every device on a polled line."""
+    labels = ["connection", "equipment"]
+    labelled = [
+        ([str(row.get("name", "")), str(device.get("equipment", ""))], device)
+        for row in rows
+        for device in row.get("devices", ())
+    ]
+    up = GaugeMetricFamily("courtyard_device_up", "1 where the device answers", labels=labels)
+    for values, device in labelled:
+        up.add_metric(values, float(device.get("state") == "answering"))
+    if up.samples:
+        yield up
+    yield from _families("device", labels, labelled, _DEVICE)
+
+
+def _families(
+    what: str,
+    labels: Sequence[str],
+    rows: Sequence[tuple[Sequence[str], Mapping[str, Any]]],
+    fields: Mapping[str, tuple[str, str, bool]],
+) -> Iterator[Metric]:
+    """A family for each field that any row has."""
     for field, (name, text, counts) in fields.items():
         kind = CounterMetricFamily if counts else GaugeMetricFamily
         family = kind(f"courtyard_{what}_{name}", text, labels=labels)
-        for row in rows:
+        for values, row in rows:
             if isinstance(row.get(field), bool | int | float):
-                family.add_metric(_labels(row), float(row[field]))
+                family.add_metric(values, float(row[field]))
         if family.samples:
             yield family
 

@@ -49,9 +49,14 @@ def _show(found: Mapping[str, Any], lang: Language) -> None:
     print()
     print_table(
         "",
-        words("connection type state use timeouts bad why", lang),
+        words("connection type state planned use timeouts bad exceptions overruns dearest why", lang),
         (_connection(row, lang) for row in found["connections"]),
     )
+    troubled = [_device(row, each, lang) for row in found["connections"] for each in _troubled(row)]
+    if troubled:
+        print()
+        head = words("equipment connection state planned use timeouts bad_answers overruns why", lang)
+        print_table("", head, troubled)
     if found["uplinks"]:
         print()
         print_table(
@@ -75,18 +80,30 @@ def _classes(rows: Sequence[Row]) -> list[Sequence[object]]:
 
 
 def _connection(row: Row, lang: Language) -> Sequence[object]:
-    use = row.get("utilisation") if row.get("utilisation") is not None else row.get("load")
-    shown = "" if use is None else f"{use:.0%}"
-    state = word(row["state"], lang)
+    first = max(row.get("devices", ()), key=lambda each: each.get("utilisation") or 0, default=None)
+    dearest = f"{first['equipment']} {_share(first.get('utilisation'))}" if first else ""
     return (
-        row["name"],
-        row["type"],
-        state,
-        shown,
-        row.get("timeouts"),
-        row.get("bad_frames"),
+        row["name"], row["type"], word(row["state"], lang), _share(row.get("load")), _share(row.get("utilisation")),
+        row.get("timeouts"), row.get("bad_frames"), row.get("exceptions"), row.get("overruns"), dearest,
         say(row.get("reason"), lang),
-    )
+    )  # fmt: skip
+
+
+def _share(use: float | None) -> str:
+    return "" if use is None else f"{use:.0%}"
+
+
+def _troubled(row: Row) -> list[Row]:
+    """Devices that do not answer now; all the others are in the figures of their line."""
+    return [each for each in row.get("devices", ()) if each.get("state") in ("doubtful", "silent")]
+
+
+def _device(row: Row, device: Row, lang: Language) -> Sequence[object]:
+    return (
+        device["equipment"], row["name"], word(device["state"], lang), _share(device.get("load")),
+        _share(device.get("utilisation")), device.get("timeouts"), device.get("bad_answers"), device.get("overruns"),
+        say(device.get("reason"), lang),
+    )  # fmt: skip
 
 
 def _uplink(row: Row, lang: Language) -> Sequence[object]:

@@ -18,6 +18,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     "time": ("时间", "time"), "order": ("工单", "order"), "task": ("任务", "task"), "due": ("期限", "due"),
     "connection": ("连接", "connection"), "uplink": ("上行", "uplink"), "type": ("类型", "type"),
     "why": ("原因", "why"), "use": ("占用", "use"), "timeouts": ("超时", "time-outs"),
+    "planned": ("计划占用", "planned"), "exceptions": ("异常应答", "exceptions"), "overruns": ("跳过", "skipped"),
+    "dearest": ("占用最多", "dearest"), "bad_answers": ("无效应答", "bad answers"),
     "bad": ("坏帧", "bad frames"), "lag": ("滞后 s", "behind s"), "backlog": ("待发", "waiting"),
     "rejected": ("被拒", "rejected"), "class": ("类别", "class"), "count": ("台数", "count"),
     "alarms": ("报警", "alarms"), "untrusted": ("不可信", "not trusted"), "seq": ("序号", "no"),
@@ -37,6 +39,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "normal": ("正常", "normal"), "open": ("待接单", "open"), "accepted": ("已接单", "accepted"),
     "started": ("进行中", "started"), "done": ("待验收", "done"), "verified": ("已验收", "verified"),
     "cancelled": ("已撤销", "cancelled"), "up": ("正常", "up"), "down": ("断开", "down"),
+    "doubtful": ("应答不稳", "doubtful"), "silent": ("无应答", "silent"),
     "critical": ("紧急", "critical"), "high": ("高", "high"), "medium": ("中", "medium"),
     "low": ("低", "low"), "good": ("好", "good"), "uncertain": ("存疑", "uncertain"),
 }  # fmt: skip

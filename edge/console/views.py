@@ -249,6 +249,18 @@ class OrderView(View):
     equipment: str
 
 
+class DeviceView(View):
+    """One device on a polled line: what was planned of it, and how it does over the last minute."""
+
+    equipment: str
+    state: Literal["waiting", "answering", "doubtful", "silent"]
+    load: float = Field(description="Share of the wire's time that the site file plans for it.")
+    planned_s: float = Field(description="Expected mean time of an exchange.")
+    utilisation: float | None = Field(default=None, description="Share of the wire's time that it has taken.")
+    response_s: float | None = Field(default=None, description="Mean time of an exchange that it answered.")
+    reason: str | None = Field(default=None, description="Of the newest time-out or bad answer.")
+
+
 class ConnectionView(View):
     """One way to devices."""
 
@@ -258,6 +270,8 @@ class ConnectionView(View):
     reason: str | None = Field(default=None, description="Why it is down.")
     load: float | None = Field(default=None, description="Share of the wire's time that the site file needs.")
     utilisation: float | None = Field(default=None, description="Share of the wire's time in use, 0 to 1.")
+    worst_age_s: float | None = Field(default=None, description="How old the oldest value can become, by plan.")
+    devices: list[DeviceView] = Field(default=[], description="Of a polled line, the dearest by plan first.")
 
 
 class UplinkView(View):

@@ -92,7 +92,7 @@ def test_a_writable_point_is_written_read_back_and_said_to_be_in_no_journal(site
     ("words", "code", "why"),
     [
         (["lift-1.floor", "3"], 1, "read only"), (["pump-1.frequency", "30"], 1, "is not writable"),
-        (["light-02.on", "on"], 1, "it may only be while lift-1.floor"), (["light-01.on", "7"], 1, "takes true or false"),
+        (["light-02.on", "on"], 1, "it may only be while lift-1.floor"), (["light-01.on", "7"], 1, "true or false"),
         (["light-01.on", "on", "--for", "5s"], 2, "needs the daemon"), (["light-01.no", "on"], 2, "did you mean"),
         (["light-03.on", "on"], 3, "refuses the connection"),
     ],

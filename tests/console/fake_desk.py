@@ -328,9 +328,17 @@ class FakeDesk:
             since = {"since_ns": time.time_ns() - 10**12, "equipment": 4, "load": None, "utilisation": None}
             return {"name": name, "type": kind, "state": "up", "reason": None, **since, **counts, **more}
 
+        def device(name: str, load: float, use: float, **more: Any) -> Row:
+            plan = {"equipment": name, "state": "answering", "reason": None, "load": load, "planned_s": 0.062}
+            counts = {"answers": 8_000, "timeouts": 0, "bad_answers": 0, "overruns": 0}
+            return {**plan, "utilisation": use, "response_s": 0.066, **counts, **more}
+
+        silent = {"state": "silent", "response_s": None, "timeouts": 212, "reason": "unit 2 does not answer"}
+        pumps = [device("pump-1", 0.38, 0.4), device("pump-2", 0.2, 0.03, **silent), device("sump-1", 0.13, 0.31)]
+        planned = {"worst_age_s": 2.4, "overruns": 6, "bad_answers": 3, "devices": pumps}
         return [
             row("elevators", "modbus-tcp", load=0.08, utilisation=0.05),
-            row("pump-room", "modbus-rtu", load=0.71, utilisation=0.74, timeouts=212, bad_frames=3),
+            row("pump-room", "modbus-rtu", load=0.71, utilisation=0.74, timeouts=212, bad_frames=3, **planned),
             row("lora", "mqtt", messages=812, unknown=2),
             row("lighting", "modbus-tcp", state="down", reason="10.0.0.7:502 refuses the connection", timeouts=4),
             row("alarm-host", "serial-lines", messages=17, bad_frames=1),

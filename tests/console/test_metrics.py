@@ -30,6 +30,9 @@ async def test_health_connections_uplinks_and_alarms_are_there(http: httpx.Async
     assert found["courtyard_connection_timeouts_total", pump_room] == 212
     assert found["courtyard_connection_utilisation_ratio", pump_room] == 0.74
     assert ("courtyard_connection_utilisation_ratio", lighting) not in found
+    assert found["courtyard_connection_load_ratio", pump_room] == 0.71
+    assert found["courtyard_connection_overruns_total", pump_room] == 6
+    assert found["courtyard_connection_worst_age_seconds", pump_room] == 2.4
     assert found["courtyard_uplink_lag_seconds", north] == 5_412
     assert found["courtyard_uplink_rejected_rows_total", north] == 4
     assert found["courtyard_alarms", (("priority", "critical"), ("state", "unacknowledged"))] == 1
@@ -43,3 +46,15 @@ async def test_names_from_the_site_file_cannot_break_the_format(http: httpx.Asyn
     rows = [{"name": odd, "type": "mqtt", "state": "up", "messages": 3}]
     desk.connections = lambda: rows  # type: ignore[method-assign]  # a desk with one odd connection
     assert (await figures(http))["courtyard_connection_messages_total", (("connection", odd), ("type", "mqtt"))] == 3
+
+
+async def test_every_device_on_a_polled_line_has_its_planned_and_measured_share(http: httpx.AsyncClient) -> None:
+    found = await figures(http)
+    pump_1, pump_2 = ((("connection", "pump-room"), ("equipment", name)) for name in ("pump-1", "pump-2"))
+    assert found["courtyard_device_up", pump_1] == 1
+    assert found["courtyard_device_up", pump_2] == 0
+    assert found["courtyard_device_load_ratio", pump_1] == 0.38
+    assert found["courtyard_device_utilisation_ratio", pump_1] == 0.4
+    assert found["courtyard_device_exchange_seconds", pump_1] == 0.066
+    assert ("courtyard_device_exchange_seconds", pump_2) not in found
+    assert found["courtyard_device_timeouts_total", pump_2] == 212

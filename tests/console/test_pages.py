@@ -43,7 +43,7 @@ def test_every_word_that_the_page_uses_is_in_both_languages() -> None:
     words = (STATIC / "words.js").read_text()
     known = set(re.findall(r"(\w+): \[\"[^\"]+\", \"[^\"]+\"\]", words))
     used = set(re.findall(r'data-t="(\w+)"', (STATIC / "index.html").read_text()))
-    for script in ("main.js", "equipment.js"):
+    for script in ("main.js", "equipment.js", "links.js"):
         used |= set(re.findall(r'\bt\("(\w+)"\)', (STATIC / script).read_text()))
     assert used - known == set()
 

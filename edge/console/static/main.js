@@ -5,7 +5,8 @@
 import { $, ask, el, lay, name, note, text } from "./dom.js";
 import { layEquipment, total, updatePoints, visible } from "./equipment.js";
 import { Failure, get, listen, post, setToken, skew, storage } from "./http.js";
-import { alarmState, clockTime, lang, linkState, number, orderState, priorities, priority, say, shown, span, t } from "./words.js";
+import { connectionRow, uplinkRow } from "./links.js";
+import { alarmState, clockTime, lang, orderState, priorities, priority, say, shown, span, t } from "./words.js";
 
 const API = "/api/v1";
 const WHO = "courtyard.who";
@@ -100,35 +101,6 @@ async function orderStep(id, step) {
   if (!(await known())) return;
   const words = step === "cancel" ? await ask(t("askNote"), t("askNoteWhy")) : undefined;
   if (words !== null) await act(() => post(`${API}/orders/${encodeURIComponent(id)}/${step}`, words ? { who, note: words } : { who }), fetchOrders);
-}
-
-// --- Connections and uplinks ---
-
-function connectionRow(row) {
-  const use = row.utilisation ?? row.load;
-  const counts = [["messages", "messages"], ["timeouts", "timeouts"], ["bad_frames", "badFrames"], ["exceptions", "exceptions"], ["unknown", "unknown"]];
-  const facts = counts.filter(([key]) => row[key] || key === "messages").map(([key, word]) => `${t(word)} ${number(row[key] ?? 0)}`);
-  return el("li", { class: `card link s-${row.state}` }, linkHead(row), use === null || use === undefined ? null : useBar(row, use), el("p.facts", {}, facts.join(" · ")), row.reason ? el("p.why", {}, say(row.reason)) : null);
-}
-
-function useBar(row, use) {
-  const label = row.utilisation === null || row.utilisation === undefined ? t("load") : t("use");
-  const percent = Math.round(use * 100);
-  const bar = el("meter", { min: 0, max: 1, low: 0.7, high: 0.9, optimum: 0, value: Math.min(1, use), "aria-label": `${label} ${percent} %` });
-  return el("p.use", {}, `${use > 0.7 ? "⚠ " : ""}${label} `, bar, ` ${percent} %`);
-}
-
-function uplinkRow(row) {
-  const facts = [
-    typeof row.lag_s === "number" ? `${t("lag")} ${span(row.lag_s)}` : "",
-    typeof row.backlog === "number" ? `${t("backlog")} ${number(row.backlog)}` : "",
-    row.rejected ? `⚠ ${t("rejected")} ${number(row.rejected)}` : "",
-  ];
-  return el("li", { class: `card link s-${row.state}` }, linkHead(row), el("p.facts", {}, facts.filter(Boolean).join(" · ")), row.reason ? el("p.why", {}, say(row.reason)) : null);
-}
-
-function linkHead(row) {
-  return el("div.marks", {}, el("b", {}, row.name), el("span.type", {}, row.type), el("span.state", {}, linkState(row.state)));
 }
 
 // --- Acting ---

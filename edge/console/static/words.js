@@ -27,6 +27,8 @@ const WORDS = {
   untrusted: ["不可信", "not trusted"], notAllGood: ["部分值不可信", "some values not trusted"], allBad: ["无可信值", "no trusted value"],
   never: ["从未读到", "never read"], withAlarm: ["台有报警", "with alarms"], withBad: ["台数据不可信", "not trusted"],
   use: ["占用率", "Use of the wire"], load: ["计划占用", "Planned"], messages: ["报文", "messages"], timeouts: ["超时", "timeouts"],
+  devices: ["台设备", "devices"], device: ["设备", "Device"], troubled: ["台应答异常", "not answering well"], share: ["占用", "Use"], response: ["应答", "Answer"],
+  overruns: ["跳过", "skipped"], worstAge: ["数据最旧", "oldest value"],
   badFrames: ["坏帧", "bad frames"], exceptions: ["异常应答", "exceptions"], unknown: ["未知设备", "unknown devices"],
   lag: ["滞后", "behind"], backlog: ["待发", "waiting"], rejected: ["被拒", "rejected"],
   failed: ["没有完成", "Not done"], synthetic: ["合成配置", "synthetic profile"],
@@ -50,6 +52,7 @@ const ORDER_STATES = {
 const REASONS = {
   comm: ["通信中断", "no answer"], range: ["超出量程", "out of range"], stale: ["数据过期", "stale"], sensor: ["传感器故障", "sensor fault"], clock: ["时间不准", "clock not set"],
 };
+const DEVICES = { silent: ["无应答", "silent"], doubtful: ["应答不稳", "doubtful"] };
 const LINKS = { up: ["● 正常", "● Up"], down: ["✕ 断开", "✕ Down"] };
 
 const pick = (table, key) => (table[key] ? table[key][zh ? 0 : 1] : String(key ?? ""));
@@ -61,6 +64,7 @@ export const priority = (key) => (PRIORITIES[key] ? `${PRIORITIES[key][0]} ${PRI
 export const alarmState = (key) => pick(ALARM_STATES, key);
 export const orderState = (key) => pick(ORDER_STATES, key);
 export const reason = (key) => pick(REASONS, key);
+export const deviceState = (key) => pick(DEVICES, key);
 export const linkState = (key) => pick(LINKS, key);
 
 // A text in both languages, or one that has no language.
