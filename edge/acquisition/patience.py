@@ -9,10 +9,10 @@ from __future__ import annotations
 
 LEAST_S = 0.05
 """The usual time-out is never shorter: a device may be busy for a moment."""
-LEAST_PROBE_S = 0.025
+LEAST_PROBE_S = 0.015
 _TIMES = 4.0
 """The usual time-out, in times of the slowest of the last answers (their 99th percentile, about)."""
-_TIMES_PROBE = 2.0
+_TIMES_PROBE = 1.25
 _NEEDED = 5
 """Answers before anything is known."""
 _SPAN = 64

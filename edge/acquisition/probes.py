@@ -4,7 +4,7 @@ What comes in: devices that have fallen silent, with the time of their next prob
 What goes out: the device whose turn it is. After a probe the next one of the connection waits until all of them
 together have taken no more than their share of the time. Now and then one is given longer than the device has been
 known to need, in time that is to spare, so that a slower device in its place is found too; these have a share of
-their own, a fifth.
+their own, a tenth.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from edge.acquisition.agenda import Asked
 
 PROBE_SHARE = 0.05
 """Of the wire's time, for all probes of a connection together."""
-_WIDE_PART = 0.2
+_WIDE_PART = 0.1
+_CREDIT_S = 2.0
+"""Of so much time the share may be saved up, so that two devices whose probes fall together need not wait."""
 
 
 class Probes:
@@ -55,4 +57,5 @@ class Probes:
         if wide:
             self._wide_free_s = now - cost_s + cost_s / self._wide
         else:
-            self._free_s = now - cost_s + cost_s / self._tight
+            after_s = cost_s / self._tight
+            self._free_s = min(max(self._free_s, now - cost_s - _CREDIT_S), now) + after_s

@@ -8,7 +8,7 @@ and figures of how it goes. One request is out at a time: writes first, then the
 - Where a device has neighbours, it is waited for no longer than its own answers have taught (`patience`).
 - After a time-out the device's other requests wait and one alone is tried again; after the second in a row all
   its points go bad/comm, once, with their last values, and it is probed: at growing jittered pauses of at most
-  2.5 s, in time that no reading needs to be in time, within a small share of the wire (`probes`). The share wins
+  2.2 s, in time that no reading needs to be in time, within a small share of the wire (`probes`). The share wins
   where many devices are dead: then each is found later. When one answers, all its requests resume at once.
 - A single time-out, or an answer that cannot be used, makes that block uncertain/stale, once. A block that stays
   unanswered while its device answers others goes bad/comm and is asked at growing pauses too.
@@ -34,7 +34,7 @@ from edge.acquisition.probes import PROBE_SHARE, Probes
 
 FIRST_PAUSE_S = 1.0
 _LEAST_PAUSE_S = 0.5
-PROBE_PAUSE_S = 2.5
+PROBE_PAUSE_S = 2.2
 """The longest pause before a silent device is tried again, so that it is found within 3 s of its return."""
 LONGEST_PAUSE_S = 30.0
 """Between attempts at a block that a living device does not answer; and for how long a line that has no time to
@@ -249,6 +249,7 @@ class Poller:
         """Probe a silent device; with more patience than usual where there is time for that."""
         began_s = self._clock.mono_s()
         turn, timeout_s = self._probe(device), self._probe_s(device)
+        turn.release_s = began_s  # its turns of the meantime were not skipped, they were not wanted
         wide = timeout_s is not None and self._probes.wide(began_s)
         if wide:
             more_s = self._agenda.spare_s(began_s) / 2 - turn.request.wire_s

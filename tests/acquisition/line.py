@@ -35,6 +35,8 @@ class Line:
         self.out = 0
         self.value = 0
         self.settle_s = 0.0
+        self.start_s = 0.0
+        """How long after a request its answer begins at the earliest."""
         self.late_s: dict[str, float] = {}
         """How much longer than predicted devices take."""
 
@@ -46,7 +48,7 @@ class Line:
         timeout_s = TIMEOUT_S if timeout_s is None else min(timeout_s, TIMEOUT_S)
         late_s = self.late_s.get(request.device.id, 0.0)
         if request.device.id in self.silent or late_s > timeout_s:
-            await self._take(timeout_s)
+            await self._take(self.start_s + timeout_s)
             raise DeviceSilent(f"{request.device.id}: does not answer")
         await self._take(request.wire_s + late_s)
         if error := self.fault(request):

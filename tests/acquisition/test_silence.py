@@ -65,16 +65,17 @@ async def test_a_device_is_read_again_within_three_seconds_of_its_return() -> No
             assert await returned(stand, "d2", "p2") < 3
             await stand.run(10)
             stand.line.silent.add("d2")
+        assert stand.poller.figures.devices["d2"].overruns == 0, "turns of a dead device are not skipped"
 
 
-async def test_probes_grow_apart_to_two_and_a_half_seconds_and_are_jittered() -> None:
+async def test_probes_grow_apart_to_two_seconds_and_are_jittered() -> None:
     async with standing(bus(2)) as stand:
         await stand.run(10.5)
         stand.line.silent.add("d0")
         await stand.run(60)
         pauses = [later - earlier for earlier, later in pairwise(at for at in stand.line.times("p0") if at > 13)]
-        assert max(pauses) <= 2.5 + TIMEOUT_S / 2
-        assert min(pauses[2:]) >= 1.8
+        assert max(pauses) <= 2.2 + TIMEOUT_S / 2
+        assert min(pauses[2:]) >= 1.6
         assert len({round(pause, 2) for pause in pauses}) > 5
 
 
@@ -141,9 +142,9 @@ async def test_a_slower_device_in_the_place_of_a_dead_one_is_found() -> None:
         await stand.run(30)
         stand.line.late_s["d1"] = 0.2
         stand.line.silent.clear()
-        await stand.run(60)
+        await stand.run(150)
         assert stand.poller.figures.devices["d1"].state == "answering"
-        assert on_time(stand, "p0", 21, 110) >= 88
+        assert on_time(stand, "p0", 21, 200) == 179
 
 
 async def test_a_device_that_was_dead_from_the_start_is_found_within_three_seconds_too() -> None:
