@@ -33,6 +33,8 @@ from drivers.point import Batch, Device, Point, Quality, Tally, Value
 
 _READ: dict[Space, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 """The function that reads each table."""
+_DEAF = 4
+"""After so many time-outs without a byte from anybody a network connection is made anew."""
 _FORGET = 1 / 16
 """Of how much earlier than expected an answer began, this part is expected of the next."""
 
@@ -67,6 +69,8 @@ class ModbusLink:
         """Units whose answer may still come: until when, what tells that it came, and what it will look like."""
         self._kept: dict[ReadRequest, _Kept] = {}
         self._wire = Wire(self._gate)
+        self._unheard = 0
+        """Time-outs in a row without a byte from anybody on this connection."""
 
     async def connect(self) -> None:
         """Open. Raises `ConnectionDown` with what to do."""
@@ -167,21 +171,35 @@ class ModbusLink:
         The device's time to answer does not count what the characters take on a slow line (`wire_s`).
         """
         await self._rest(unit, pause_s)
+        if self._unheard >= _DEAF and not isinstance(self._settings, RtuSettings):
+            await self._renew()
         timeout = self._settings.timeout if timeout_s is None else min(timeout_s, self._settings.timeout)
         begin_s = start_s + timeout if self._rtu and timeout_s is not None else None
         try:
             frame = await self._wire.exchange(self._gate.packet(unit, pdu), timeout + wire_s, begin_s)
         except BrokenFrame as error:
+            self._unheard = 0
             raise BadAnswer(f"{who}: unit {unit} on {self._name}: {error}; {self._check()}") from None
         except TimeoutError:
             raise self._unanswered(who, unit, pdu, timeout) from None
         except ConnectionResetError:
             raise ConnectionDown(lost(self._name, self._settings)) from None
+        self._unheard = 0
         answer = self._gate.pdu(frame)
         if answer[0] & 0x80:
             raise self._exception(who, unit, answer[1], refusing)
         self.tally.messages += 1
         return answer
+
+    async def _renew(self) -> None:
+        """Connect anew where nothing has come for long: a peer that has vanished, or hangs, says nothing for ever.
+
+        Raises `ConnectionDown` where that fails, so that devices are only silent while their gateway is there.
+        """
+        self._unheard = 0
+        await self._wire.close()
+        self._wire = Wire(self._gate)
+        await self._wire.open(self._name, self._settings)
 
     async def _rest(self, unit: int, pause_s: float) -> None:
         """Leave the line quiet for as long as frames and devices need, and settle what the unit still owes."""
@@ -204,6 +222,7 @@ class ModbusLink:
         if self._gate.end():
             return BadAnswer(f"{who}: unit {unit} on {self._name}: the answer is cut short; {self._check()}")
         self.tally.timeouts += 1
+        self._unheard += 1
         check = "unit id, baud rate, parity and wiring" if self._rtu else "unit id, and the wiring behind the gateway"
         return DeviceSilent(
             f"{who}: unit {unit} on {self._name} does not answer within {timeout_s:.3g} s; check its power, {check}"
@@ -223,6 +242,7 @@ class ModbusLink:
         return "check that nothing else answers at this address"
 
     def _bad_frame(self, kind: str) -> None:
+        self._unheard = 0
         self.tally.bad_frames += 1
         self.tally.detail[kind] = self.tally.detail.get(kind, 0) + 1
 

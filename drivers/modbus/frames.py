@@ -286,7 +286,7 @@ class RtuGate(Gate):
     def _whole(self, start: int) -> bytes:
         """The frame that begins there, whole and with the right CRC; nothing otherwise."""
         function = self._held[start + 1]
-        if function & 0x80:
+        if 0x81 <= function <= 0xAB:  # exceptions; the bytes of a disturbed line lie above
             size = 5
         elif 1 <= function <= 4:
             size = 5 + self._held[start + 2]
