@@ -6,13 +6,15 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS   ?=
 
-.PHONY: help demo test check format bench lock wheel services clean
+.PHONY: help demo test check format bench fuzz faults lock wheel services clean
 
 help:
 	@echo "make demo [ARGS='--for 60s']  a simulated community on real protocols, and the daemon on it"
 	@echo "make test                     lint, types, import contracts and all tests"
 	@echo "make check                    lint, types and import contracts only"
 	@echo "make bench                    benchmarks, as ratios in one run"
+	@echo "make fuzz [ARGS='100000']     a million damaged frames, then other bad input"
+	@echo "make faults                   outages, unplugged adapters, lying devices: on real wires"
 	@echo "make format                   lay the code out"
 	@echo "make lock                     choose the locked versions anew"
 	@echo "make wheel                    build the wheel into dist/"
@@ -51,6 +53,17 @@ test: check services
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+# atheris (coverage-guided) is tried for, never needed; it lies in a folder of its own.
+fuzz: $(VENV)/.dev
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+	@test -d $(VENV)/fuzz || $(PIP) install --target $(VENV)/fuzz --only-binary :all: --require-hashes \
+		-r tests/fuzz/requirements.txt 2>/dev/null || true
+	@PYTHONPATH=$(VENV)/fuzz $(BIN)/python -m tests.fuzz.by_coverage -max_total_time=60 -print_final_stats=1 || \
+		test -z "$$(ls -d $(VENV)/fuzz/atheris 2>/dev/null)"
+
+faults: $(VENV)/.dev
+	$(BIN)/pytest tests/faults $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix-only .
