@@ -7,8 +7,8 @@ of a probe is tight: it is met again and again while a device is dead, and each 
 
 from __future__ import annotations
 
-LEAST_S = 0.05
-"""The usual time-out is never shorter: a device may be busy for a moment."""
+LEAST_S = 0.1
+"""The usual time-out is never shorter: a device, or this box, may be busy for a moment."""
 LEAST_PROBE_S = 0.015
 _TIMES = 4.0
 """The usual time-out, in times of the slowest of the last answers (their 99th percentile, about)."""

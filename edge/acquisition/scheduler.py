@@ -95,6 +95,8 @@ class Poller:
         self.figures: ConnectionFigures = before.figures if before else ConnectionFigures(Window(now), Window(now))
         self._known: dict[Block, tuple[Value, ...] | None] = dict(before._known) if before else {}
         self._patience: dict[str, Patience] = before._patience if before else {}
+        self._common = Patience()
+        """What all devices of the line have taught; for those that have never answered."""
         self._devices = self._by_device(requests, frozenset(urgent), now)
 
     def _by_device(self, requests: Sequence[Request], urgent: Collection[str], now: float) -> list[Asked]:
@@ -173,16 +175,22 @@ class Poller:
         return any(device.misses < SILENT_AFTER for device in self._devices)
 
     def _timeout_s(self, device: Asked) -> float | None:
-        """How long to wait for a device; None for as long as the connection allows, where nobody else waits."""
-        return device.patience.usual_s if len(self._devices) > 1 else None
+        """How long to wait for a device; None for as long as the connection allows, where nobody else waits.
 
-    def _probe_s(self, device: Asked) -> float | None:
-        """How long to wait for a silent device: as it has taught us, else as the slowest of its neighbours has."""
+        One that has never answered is given all the time once, then twice what its neighbours are.
+        """
         if len(self._devices) == 1:
             return None
-        if device.patience.probe_s is not None:
-            return device.patience.probe_s
-        return max((s for each in self._devices if (s := each.patience.probe_s) is not None), default=None)
+        if device.patience.usual_s is not None or not device.misses:
+            return device.patience.usual_s
+        common_s = self._common.usual_s
+        return None if common_s is None else 2 * common_s
+
+    def _probe_s(self, device: Asked) -> float | None:
+        """How long to wait for a silent device: as it has taught us, else as its neighbours have."""
+        if len(self._devices) == 1:
+            return None
+        return device.patience.probe_s or self._common.probe_s
 
     @staticmethod
     def _probe(device: Asked) -> Turn:
@@ -274,7 +282,8 @@ class Poller:
         else:
             took_s = self._spent(turn.device, began_s)
             turn.device.figures.answered.add(self._clock.mono_s(), took_s)
-            turn.device.patience.answered(took_s - turn.request.wire_s)
+            for each in (turn.device.patience, self._common):
+                each.answered(took_s - turn.request.wire_s)
             self._answered(turn, batch)
 
     def _spent(self, device: Asked, began_s: float) -> float:
