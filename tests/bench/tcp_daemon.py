@@ -124,6 +124,6 @@ async def main(config: Path, state: Path, settle_s: float, window_s: float, *, p
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING)
+    logging.basicConfig(level=logging.ERROR)
     _, file, folder, settle, window, *flags = sys.argv
     asyncio.run(main(Path(file), Path(folder), float(settle), float(window), profiled="profile" in flags))

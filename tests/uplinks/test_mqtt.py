@@ -106,6 +106,22 @@ async def test_many_readings_are_in_flight_at_once_and_all_arrive(mosquitto: tup
 
 
 @pytest.mark.service
+async def test_a_connection_that_goes_while_readings_are_out_ends_the_wait_at_once(
+    mosquitto: tuple[str, int],
+) -> None:
+    async with north(mosquitto) as uplink:
+        assert uplink._client is not None
+        wire = uplink._client._client.socket()
+        assert isinstance(wire, socket.socket)
+        sending = asyncio.create_task(uplink.send([row(n, n) for n in range(500)]))
+        await asyncio.sleep(0)
+        wire.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(UplinkDown, match=f"broker 127.0.0.1:{mosquitto[1]}"):
+            async with asyncio.timeout(5):
+                await sending
+
+
+@pytest.mark.service
 async def test_the_will_speaks_for_a_gateway_that_falls_silent_and_it_comes_back_by_itself(
     mosquitto: tuple[str, int],
 ) -> None:
