@@ -59,7 +59,7 @@ fuzz: $(VENV)/.dev
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 	@test -d $(VENV)/fuzz || $(PIP) install --target $(VENV)/fuzz --only-binary :all: --require-hashes \
 		-r tests/fuzz/requirements.txt 2>/dev/null || true
-	@PYTHONPATH=$(VENV)/fuzz $(BIN)/python -m tests.fuzz.by_coverage -max_total_time=60 -print_final_stats=1 || \
+	@PYTHONPATH=$(VENV)/fuzz $(BIN)/python -m tests.fuzz.by_coverage -max_total_time=60 -verbosity=0 -print_final_stats=1 || \
 		test -z "$$(ls -d $(VENV)/fuzz/atheris 2>/dev/null)"
 
 faults: $(VENV)/.dev
