@@ -147,8 +147,9 @@ class MqttNorth:
             client.timeout = GOODBYE_S
             with suppress(aiomqtt.MqttError):
                 await client.publish(f"{self._base}/status", _json({"state": "offline"}), 1, True, timeout=GOODBYE_S)
-        self._life.cancel()
-        await asyncio.wait({self._life})
+        while not self._life.done():  # a task group that is ending by itself loses a cancellation
+            self._life.cancel()
+            await asyncio.wait({self._life}, timeout=GOODBYE_S)
 
     # The connection
 
