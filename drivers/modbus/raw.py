@@ -54,11 +54,14 @@ def _point(unit: int, table: Space, address: int, kind: str) -> Point:
     )  # fmt: skip
 
 
-async def read_range(link: PolledLink, request: ReadRequest) -> Answer:
-    """Read it once. Raises `ConnectionDown` only: all else is an answer, or a reason why there is none."""
+async def read_range(link: PolledLink, request: ReadRequest, timeout_s: float | None = None) -> Answer:
+    """Read it once, within `timeout_s` where that is less than the connection's own time-out.
+
+    Raises `ConnectionDown` only: all else is an answer, or a reason why there is none.
+    """
     exceptions = link.tally.exceptions
     try:
-        batch = await link.read(request)
+        batch = await link.read(request, timeout_s)
     except (BadAnswer, DeviceSilent) as error:
         # A gateway that says that nobody is behind it counts as an exception, but not as the unit's answer.
         refused = link.tally.exceptions > exceptions and isinstance(error, BadAnswer)

@@ -30,6 +30,10 @@ TCP_TIMEOUT_S = 1.0
 """A gateway waits for its own line before it answers for a device that is not there."""
 _OPEN_S = 0.1
 """What opening a port takes at most."""
+_PATIENT_S = 1.0
+"""What opening may take however short the time-out of the units, and for how long a late answer is waited for."""
+_ANEW = 4
+"""A network connection is made anew after as many units in a row that do not answer."""
 _SAY_EACH = 8
 """Units between two lines of progress."""
 
@@ -57,12 +61,15 @@ class ModbusScan:
     @property
     def worst_s(self) -> float:
         """Where nobody answers at any setting but the last, and all do there, but to no question that would tell
-        what they are: each of those may cost its time-out twice, as a late answer is waited for."""
+        what they are: after each of those its late answer is waited for."""
         total = 0.0
         for settings in self.variants:
-            connect_s = _OPEN_S if isinstance(settings, RtuSettings) else settings.timeout
+            connect_s = _OPEN_S
+            if not isinstance(settings, RtuSettings):
+                connect_s = max(settings.timeout, _PATIENT_S) * (1 + len(self.units) // _ANEW)
             total += connect_s + len(self.units) * _longest_s(settings)
-        return total + len(self.units) * len(self.known) * 2 * max(_longest_s(each) for each in self.variants)
+        recognise_s = max(max(each.timeout, _PATIENT_S) + _longest_s(each) for each in self.variants)
+        return total + len(self.units) * len(self.known) * recognise_s
 
     async def run(self, clock: Clock, told: Callable[[str], None]) -> Sequence[Found]:
         """Try the settings until a unit answers; recognise those that do. Raises `ConnectionDown`."""
@@ -96,7 +103,7 @@ class ModbusScan:
         self, link: PolledLink, settings: ModbusSettings, unit: int, clock: Clock, told: Callable[[str], None]
     ) -> Found | None:
         began_s, broken = clock.mono_s(), link.tally.bad_frames
-        answer = await read_range(link, range_request(settings, unit, "holding", 0, 1))
+        answer = await read_range(link, range_request(settings, unit, "holding", 0, 1), settings.timeout)
         response_s = clock.mono_s() - began_s
         if not answer.answered:
             if link.tally.bad_frames > broken:
@@ -114,7 +121,8 @@ class ModbusScan:
         """Whether the unit shows all that the profile's fingerprint names."""
         rows = self.known[profile][1]
         for row in rows:
-            answer = await read_range(link, range_request(settings, unit, row.register, row.address, row.width))
+            request = range_request(settings, unit, row.register, row.address, row.width)
+            answer = await read_range(link, request, settings.timeout)
             if answer.values is None or not row.fits(answer.values):
                 return False
         return bool(rows)
@@ -151,7 +159,8 @@ async def _open(settings: ModbusSettings, clock: Clock) -> AsyncIterator[PolledL
     """The daemon's own connection; imported here because its driver names this module."""
     from drivers.modbus.connection import open_connection
 
-    async with open_connection("scan", settings, (), clock) as link:
+    patient = settings.model_copy(update={"timeout": max(settings.timeout, _PATIENT_S)})
+    async with open_connection("scan", patient, (), clock) as link:
         yield link
 
 
