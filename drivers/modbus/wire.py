@@ -20,6 +20,8 @@ from drivers.modbus.keys import RtuSettings
 from drivers.modbus.planner import ModbusSettings
 from drivers.modbus.reasons import not_open
 
+_SETUP_S = 10.0
+"""A serial port is open or refused at once; only this program itself can be so late."""
 _DEAD_S = 20
 """A TCP peer that acknowledges nothing for so long is gone."""
 
@@ -75,9 +77,9 @@ class Wire(asyncio.Protocol):
         """Connect. Raises `ConnectionDown` with what to do."""
         reason: Exception | None = None
         try:
-            async with asyncio.timeout(settings.timeout):
-                if isinstance(settings, RtuSettings):
-                    await create_serial_connection(
+            async with asyncio.timeout(_SETUP_S if isinstance(settings, RtuSettings) else settings.timeout):
+                if isinstance(settings, RtuSettings):  # kept at once: whatever comes next, `close` gives it back
+                    self.transport, _ = await create_serial_connection(
                         self._loop, lambda: self, settings.port,
                         baudrate=settings.baudrate, bytesize=8, parity=settings.parity, stopbits=settings.stopbits,
                     )  # fmt: skip
