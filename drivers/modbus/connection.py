@@ -2,7 +2,8 @@
 
 A connection is one TCP socket or one serial port; an address is a unit id and a register or coil behind it.
 One request is out at a time. What comes in: planned requests and values to write; what goes out: batches and
-values read back. `wire` moves the bytes, `frames` decides which of them answer, `codec` says what they mean.
+values read back. `requests` (pymodbus) says what is asked, `wire` moves the bytes, `frames` decides which of them
+answer, `codec` says what they mean.
 
 On RTU an answer carries no number. A unit that owes one (it timed out) is therefore not asked again before its
 late answer has come or as long again as the time-out has passed; the other units are asked meanwhile. An answer
@@ -12,18 +13,18 @@ that comes still later than that, to a request of the same shape, cannot be told
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import cast
 
 from drivers.driver import BadAnswer, Clock, ConnectionDown, DeviceSilent, Driver, Refused
+from drivers.modbus import requests
 from drivers.modbus.check import check
 from drivers.modbus.codec import decode as decode_one
 from drivers.modbus.codec import encode, qualities
 from drivers.modbus.fingerprint import FingerprintKeys
 from drivers.modbus.frames import Asked, BrokenFrame, Gate, RtuGate, TcpGate
-from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, RtuTcpSettings, Space, TcpSettings, UnitKeys
+from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, RtuTcpSettings, TcpSettings, UnitKeys
 from drivers.modbus.planner import ModbusSettings, ReadRequest, line_of, place, plan
 from drivers.modbus.probe import probe
 from drivers.modbus.reasons import EXCEPTIONS, GATEWAY_SILENT, lost
@@ -31,8 +32,6 @@ from drivers.modbus.scan import describe, scan
 from drivers.modbus.wire import Wire
 from drivers.point import Batch, Device, Point, Quality, Tally, Value
 
-_READ: dict[Space, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
-"""The function that reads each table."""
 _DEAF = 4
 """After so many time-outs without a byte from anybody a network connection is made anew."""
 _FORGET = 1 / 16
@@ -47,7 +46,7 @@ class _Kept:
     def __init__(self, request: ReadRequest, begin_s: float) -> None:
         self.begin_s = begin_s
         """How long after the request its answer begins, the device's patience apart; learned."""
-        self.pdu = struct.pack(">BHH", _READ[request.table], request.address, request.count)
+        self.pdu = requests.read(request.table, request.address, request.count)
         self.data: bytes | None = None
         self.values: tuple[Value, ...] = ()
         self.qualities: tuple[Quality, ...] | None = None
@@ -134,18 +133,16 @@ class ModbusLink:
         except ValueError as error:
             raise Refused(f"{point.id}: {error}") from error
         if isinstance(raw, bool):
-            pdu = struct.pack(">BHH", 5, address, 0xFF00 if raw else 0)
-        elif len(raw) == 1:
-            pdu = struct.pack(">BHH", 6, address, raw[0])
+            pdu = requests.write_coil(address, on=raw)
         else:
-            pdu = struct.pack(f">BHHB{len(raw)}H", 16, address, len(raw), 2 * len(raw), *raw)
+            pdu = requests.write_registers(address, raw)
         unit, wire_s = cast(UnitKeys, device.address).unit_id, self._line.exchange(2 * keys.width)
         await self._exchange(point.id, unit, self._pause(device), wire_s, pdu, refusing=True)
 
     async def _read_back(self, device: Device, keys: RegisterKeys, address: int) -> list[int]:
         """A point's registers, or its coil, as they stand on the device."""
         unit, wire_s = cast(UnitKeys, device.address).unit_id, self._line.exchange(2 * keys.width)
-        pdu = struct.pack(">BHH", _READ[keys.register], address, keys.width)
+        pdu = requests.read(keys.register, address, keys.width)
         data = (await self._exchange(device.id, unit, self._pause(device), wire_s, pdu))[2:]
         if keys.register == "coil":
             return [data[0] & 1]
