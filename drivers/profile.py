@@ -25,6 +25,8 @@ from drivers.units import Seconds
 CLASSES: tuple[str, ...] = get_args(EquipmentClass)
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,63}/[A-Za-z0-9][\w.-]{0,127}\Z")
 """`class/maker-model`."""
+GLANCE = 5
+"""So many points are shown at a glance where a profile does not choose them."""
 SYNTHETIC = "synthetic profile"
 """What `source` begins with where the register map is our own and no vendor's."""
 
@@ -89,6 +91,8 @@ class ProfileSpec(Strict):
     fingerprint: list[dict[str, Any]] = []
     """What `courtyard scan` recognises the product by: values that it alone has."""
     points: dict[str, Any]
+    shown: list[str] = []
+    """Names of the points that say how it is at a glance; the first few where it is left out."""
     alarms: dict[str, Any] = {}
     meters: dict[str, Any] = {}
     upkeep: dict[str, Any] = {}
@@ -113,6 +117,8 @@ class Profile:
     meters: Mapping[str, Any] = field(default_factory=dict)
     upkeep: Mapping[str, Any] = field(default_factory=dict)
     simulate: Mapping[str, Any] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
+    """Points that pages show without being asked for all."""
     fingerprint: tuple[Keys, ...] = ()
     """All of it must be true of a device that is taken for this product. Empty: it cannot be recognised."""
 
@@ -167,6 +173,7 @@ def load_profile(path: Path) -> tuple[Profile | None, Document]:
         if getattr(spec, other):
             document.add((other,), f"does not belong to protocol {spec.protocol}; its section is {driver.section}")
     points = _points(document, driver)
+    shown = _shown(document, spec.shown, points)
     fingerprint = _fingerprint(document, driver, spec)
     _check_commands(document, equipment_class, {name: point for name, (point, _) in points.items()})
     _check_together(document, driver, options, points)
@@ -188,10 +195,19 @@ def load_profile(path: Path) -> tuple[Profile | None, Document]:
             meters=spec.meters,
             upkeep=spec.upkeep,
             simulate=spec.simulate,
+            shown=shown,
             fingerprint=fingerprint,
         ),
         document,
     )
+
+
+def _shown(document: Document, names: Sequence[str], points: Mapping[str, Any]) -> tuple[str, ...]:
+    """The points to show at a glance, in the profile's order."""
+    for index, name in enumerate(names):
+        if name not in points:
+            document.add(("shown", index), f"no point {name!r}{nearest(name, points)}")
+    return tuple(names or list(points)[:GLANCE])
 
 
 def _check_together(document: Document, driver: Driver, options: Keys | None, points: Mapping[str, Any]) -> None:

@@ -103,6 +103,7 @@ class Desk:
             "profile_name": asdict(each.profile.name),
             "synthetic": each.profile.synthetic,
             "connection": each.connection,
+            "shown": list(each.profile.shown),
             "quality": "bad" if levels == {"bad"} else "good" if levels == {"good"} else "uncertain",
             "alarm": worst,
         }

@@ -52,14 +52,23 @@ class _Loader:
 
     def __init__(self, document: Document, folder: Path) -> None:
         self.document = document
-        own = document.get("profiles")
-        self.library = Library([PROFILES, *([folder / own] if isinstance(own, str) else [])])
+        self.library = Library([PROFILES, *self._own_profiles(folder)])
         self.profiles: dict[str, Document] = {}
         self.rules: list[Rule] = []
         self.meters: list[MeterSpec] = []
         self.plans: list[Plan] = []
         self.interlocks: dict[str, Mapping[str, Sequence[InterlockSpec]]] = {}
         """What each equipment adds to its profile's own; followed when the points of all are known."""
+
+    def _own_profiles(self, folder: Path) -> list[Path]:
+        """The folder of the site's own profiles, beside the site file."""
+        own = self.document.get("profiles")
+        if own is None:
+            return []
+        if isinstance(own, str) and (folder / own).is_dir():
+            return [folder / own]
+        self.document.add(("profiles",), f"is {own!r}; write the folder of your own profiles, beside this file")
+        return []
 
     def site(self) -> Site:
         for key in self.document.data:

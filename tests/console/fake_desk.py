@@ -198,7 +198,7 @@ class FakeDesk:
         self._equipment: list[Row] = [
             {
                 "id": f"{kind}-{n}", "class": kind, "name": name.format(n=n), "location": place.format(n=n),
-                "profile": profile, "synthetic": "generic" in profile, "connection": way,
+                "profile": profile, "synthetic": "generic" in profile, "connection": way, "shown": [],
                 "quality": "good", "alarm": None,
             }
             for kind, count, name, place, way, profile in _FLEET

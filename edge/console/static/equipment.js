@@ -3,7 +3,6 @@
 import { $, el, name, text } from "./dom.js";
 import { className, classes, priority, reason, say, shown, t } from "./words.js";
 
-const FEW = 5; // values shown before "all"; one that is not good is shown in any case
 const MANY = 24; // a class with more equipment starts closed, and costs nothing until it is opened
 const groups = new Map();
 const cards = new Map();
@@ -59,7 +58,7 @@ function addCard(row, group) {
   const where = [row.location, row.id, row.synthetic ? t("synthetic") : ""].filter(Boolean).join(" · ");
   const node = el("article.card.equipment", { "aria-label": title }, el("h3", {}, title, " ", alarm, " ", trust), el("p.where", {}, where), table, more);
   group.grid.append(node);
-  const card = { id: row.id, node, group, table, alarm, trust, more, points: new Map(), open: false };
+  const card = { id: row.id, node, group, table, alarm, trust, more, few: new Set(row.shown), points: new Map(), open: false };
   cards.set(row.id, card);
   return card;
 }
@@ -87,7 +86,7 @@ export function updatePoints(rows) {
 function addPoint(card, row) {
   const value = el("span.value"), mark = el("span.mark"), age = el("span.age");
   const line = card.table.appendChild(el("div.point", {}, el("dt", {}, say(row.title) || row.name), el("dd", {}, mark, value, age)));
-  const point = { line, value, mark, age, good: true };
+  const point = { line, value, mark, age, good: true, few: card.few.has(row.name) };
   card.points.set(row.id, point);
   return point;
 }
@@ -108,13 +107,13 @@ function toggle(id) {
 }
 
 function fold(card) {
-  let shownCount = 0;
+  // A value that is not good is shown in any case.
+  let hidden = 0;
   for (const point of card.points.values()) {
-    const show = card.open || shownCount < FEW || !point.good;
-    point.line.hidden = !show;
-    shownCount += show ? 1 : 0;
+    point.line.hidden = !(card.open || point.few || !point.good);
+    hidden += point.line.hidden ? 1 : 0;
   }
-  card.more.hidden = card.points.size <= FEW;
+  card.more.hidden = !card.open && !hidden;
   text(card.more, card.open ? t("less") : `${t("more")} ${card.points.size} ${t("points")}`);
   card.more.setAttribute("aria-expanded", String(card.open));
 }
