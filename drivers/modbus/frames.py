@@ -9,6 +9,7 @@ not another function code or byte count, not another transaction id. Frames afte
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -90,7 +91,7 @@ def _unheard(unit: int, pdu: bytes) -> None:
     """Nobody wants to know of frames that nobody waits for."""
 
 
-class Gate:
+class Gate(ABC):
     """Bytes in, at most one answer a request out. One for each of the two framings below."""
 
     def __init__(self, count: Callable[[str], None], stray: Stray = _unheard) -> None:
@@ -124,19 +125,19 @@ class Gate:
         """Whether the answer that is waited for has begun to come: then no other will."""
         return False
 
+    @abstractmethod
     def packet(self, unit: int, pdu: bytes) -> bytes:
         """A request as it goes over the wire."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pdu(self, frame: bytes) -> bytes:
         """What a frame that was let through says: function code and data."""
-        raise NotImplementedError
 
-    def _expect(self, packet: bytes) -> Asked:
-        raise NotImplementedError
+    @abstractmethod
+    def _expect(self, packet: bytes) -> Asked: ...
 
-    def _search(self) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _search(self) -> bytes: ...
 
     def _pass(self, unit: int, pdu: bytes, what: str) -> None:
         """A whole frame that answers nothing now: a late answer, or one of a device that was not asked."""
