@@ -8,6 +8,7 @@ by whoever opened it, once for all protocols.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -55,6 +56,10 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Wait on this clock."""
+        ...
+
+    async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
+        """Wait until `woken` is done, at most so long on this clock. Makes no task: it may be done often."""
         ...
 
 

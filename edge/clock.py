@@ -27,6 +27,14 @@ class SystemClock:
         """Wait."""
         await asyncio.sleep(seconds)
 
+    async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
+        """Wait until `woken` is done, at most so long."""
+        timer = asyncio.get_running_loop().call_later(seconds, _wake, woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+
 
 class ManualClock:
     """A clock that stands still until `advance` moves it, waking sleepers in order of their time."""
@@ -47,10 +55,13 @@ class ManualClock:
 
     async def sleep(self, seconds: float) -> None:
         """Wait until `advance` has moved the clock that far."""
+        await self.wait(asyncio.get_running_loop().create_future(), seconds)
+
+    async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
+        """Wait until `woken` is done or `advance` has moved the clock that far."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.current_task()
         entry = (self._mono_s + seconds, next(self._order), woken, task.get_name() if task else "")
         heapq.heappush(self._sleepers, entry)
@@ -71,10 +82,13 @@ class ManualClock:
         self._wall_ns += round(seconds * 1e9)
         self._mono_s += seconds
         while self._sleepers and self._sleepers[0][0] <= self._mono_s:
-            woken = heapq.heappop(self._sleepers)[2]
-            if not woken.done():
-                woken.set_result(None)
+            _wake(heapq.heappop(self._sleepers)[2])
 
     def step_wall(self, seconds: float) -> None:
         """Set the wall clock as a time server would: the monotonic clock does not move."""
         self._wall_ns += round(seconds * 1e9)
+
+
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)

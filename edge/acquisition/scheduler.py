@@ -89,7 +89,8 @@ class Poller:
         self._look_s = 0.0
         """Not before this is it worth looking for time to spare again."""
         self._writes: deque[_Write] = deque()
-        self._sleep: asyncio.Task[None] | None = None
+        self._woken: asyncio.Future[None] | None = None
+        """Set while it sleeps; a write wakes it by this."""
         self._ended = False
         now = clock.mono_s()
         self.figures: ConnectionFigures = before.figures if before else ConnectionFigures(Window(now), Window(now))
@@ -143,8 +144,8 @@ class Poller:
             self._refuse(entry)
         else:
             self._writes.append(entry)
-            if self._sleep is not None:
-                self._sleep.cancel()
+            if self._woken is not None and not self._woken.done():
+                self._woken.set_result(None)
         return await entry.done
 
     def _refuse(self, entry: _Write) -> None:
@@ -203,14 +204,11 @@ class Poller:
         probe_s = self._probes.next_s(limited=self._anybody())
         wakes = [self._agenda.next_release_s(), None if probe_s is None else max(probe_s, self._look_s)]
         wait_s = max(0.0, min((wake for wake in wakes if wake is not None), default=now + _IDLE_S) - now)
-        task = asyncio.current_task()
-        name = task.get_name() if task else None
-        sleep = self._sleep = asyncio.create_task(self._clock.sleep(wait_s), name=name)
+        self._woken = woken = asyncio.get_running_loop().create_future()
         try:
-            await asyncio.wait([sleep])  # a write cancels it, which is no error here
+            await self._clock.wait(woken, wait_s)
         finally:
-            self._sleep = None
-            sleep.cancel()
+            self._woken = None
 
     def _again(self, turn: Turn) -> None:
         """Its next turn on the grid; those that have passed meanwhile are skipped."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import struct
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, RtuTcpSettings, UnitKeys
 from drivers.modbus.planner import ReadRequest, plan
 from drivers.point import Batch, Device, Point, Text
+from edge.clock import SystemClock
 from simulators.modbus_units import Units
 from simulators.paced_pty import PacedPty
 from simulators.world import World
@@ -96,20 +96,12 @@ class WatchedPty(PacedPty):
         self.answered_s = self._loop.time()
 
 
-class LoopClock:
+class LoopClock(SystemClock):
     """Time as the event loop has it."""
-
-    def wall_ns(self) -> int:
-        """Unix time in ns."""
-        return time.time_ns()
 
     def mono_s(self) -> float:
         """The loop's own time."""
         return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait on the loop."""
-        await asyncio.sleep(seconds)
 
 
 def rtu(path: str) -> RtuSettings:

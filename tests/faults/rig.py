@@ -51,6 +51,10 @@ class FastClock(SystemClock):
         """Wait a twentieth of that."""
         await asyncio.sleep(seconds / SPEED)
 
+    async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
+        """Wait at most a twentieth of that."""
+        await super().wait(woken, seconds / SPEED)
+
 
 class _Nowhere:
     """Where rows go that nobody reads."""
