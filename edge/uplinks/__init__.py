@@ -16,7 +16,16 @@ from drivers.point import Value
 from edge.supervise import supervise
 from edge.uplinks import influxdb, mqtt
 from edge.uplinks.drain import Log, drain
-from edge.uplinks.shape import EquipmentView, PointView, Sender, SiteView, Stats, UplinkDown, UplinkSettings
+from edge.uplinks.shape import (
+    Announcing,
+    EquipmentView,
+    PointView,
+    Sender,
+    SiteView,
+    Stats,
+    UplinkDown,
+    UplinkSettings,
+)
 
 __all__ = ["UPLINKS", "SiteView", "Uplink", "UplinkDown", "UplinkSettings", "open_uplinks", "view_of"]
 
@@ -100,8 +109,8 @@ class Uplink:
         await supervise(f"uplink[{self.name}]", self._once, self._clock, self._failed)
 
     def announce(self, kind: str, key: str, body: Mapping[str, Any] | None) -> None:
-        """Tell of an alarm or order, where this uplink carries them."""
-        if isinstance(self._sender, mqtt.MqttNorth):
+        """Tell of an alarm, order or incident, where this uplink carries them."""
+        if isinstance(self._sender, Announcing):
             self._sender.announce(kind, key, body)
 
     def status(self) -> dict[str, Any]:

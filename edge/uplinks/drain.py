@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
 from drivers.driver import Clock
@@ -20,6 +20,14 @@ LONGEST_WAIT_S = 3600.0
 """A far end that asks for a longer pause than this is asked again all the same."""
 
 log = logging.getLogger(__name__)
+
+
+class Send(Protocol):
+    """`Sender.send`."""
+
+    async def __call__(self, rows: Sequence[Row], /, *, late: bool) -> None:
+        """Return once the far end has the rows. Raises UplinkDown."""
+        ...
 
 
 class Log(Protocol):
@@ -49,7 +57,7 @@ class Log(Protocol):
 async def drain(
     store: Log,
     name: str,
-    send: Callable[[Sequence[Row]], Awaitable[None]],
+    send: Send,
     clock: Clock,
     stats: Stats | None = None,
     *,
@@ -75,7 +83,7 @@ async def drain(
             continue
         stats.oldest_ns = rows[0].time_ns
         try:
-            await send(rows)
+            await send(rows, late=False)
         except UplinkDown as error:
             await down.pause(error)
             continue

@@ -72,7 +72,7 @@ class InfluxDB:
         self._write = client.write_api().write
         self._refused: set[bytes] = set()  # of the rows in hand: not to be counted again when they are sent again
 
-    async def send(self, rows: Sequence[Row]) -> None:
+    async def send(self, rows: Sequence[Row], *, late: bool) -> None:  # each line has its time
         """Return once the server has the rows, apart from lines that it will never take. Raises UplinkDown."""
         lines = [line for row in rows if (line := self._lines.line(row)) is not None]
         for part in _parts([line for line in lines if line not in self._refused]):

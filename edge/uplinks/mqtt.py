@@ -116,7 +116,7 @@ class MqttNorth:
         self._jitter = random.Random(name)
         self._life = asyncio.create_task(self._live(), name=f"uplink[{name}] connection")
 
-    async def send(self, rows: Sequence[Row]) -> None:
+    async def send(self, rows: Sequence[Row], *, late: bool) -> None:  # each message has its time
         """Return once the broker has confirmed every row. Raises UplinkDown."""
         await self._tried.wait()
         if self._life.done():

@@ -6,9 +6,9 @@ yields a `Sender`. Reading the log, pausing and moving the cursor are done by `d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from drivers.point import Value
 from drivers.profile import Strict
@@ -113,6 +113,30 @@ class Stats:
         return 0.0 if self.oldest_ns is None else max(0.0, (now_ns - self.oldest_ns) / 1e9)
 
 
+class Entry(Protocol):
+    """One entry of the ledger's journal."""
+
+    @property
+    def kind(self) -> str:
+        """`alarm`, `order` ..."""
+        ...
+
+    @property
+    def subject(self) -> str:
+        """Whom it happened to: id of the alarm, order ..."""
+        ...
+
+    @property
+    def time_ns(self) -> int:
+        """Unix time in ns."""
+        ...
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """What happened, as plain JSON."""
+        ...
+
+
 class Sender(Protocol):
     """An open uplink."""
 
@@ -131,6 +155,37 @@ class Sender(Protocol):
         """How long a row may wait for company before it is sent."""
         ...
 
-    async def send(self, rows: Sequence[Row]) -> None:
-        """Return once the far end has the rows for good. Raises UplinkDown."""
+    async def send(self, rows: Sequence[Row], *, late: bool) -> None:
+        """Return once the far end has the rows for good. Raises UplinkDown.
+
+        `late`: the rows are older than others that were sent before them (what an outage has left). One call
+        at a time.
+        """
+        ...
+
+
+@runtime_checkable
+class Announcing(Protocol):
+    """A sender that shows alarms, orders and incidents as they stand."""
+
+    def announce(self, kind: str, key: str, body: Mapping[str, Any] | None) -> None:
+        """Show one as it stands now (None: nothing more to show). Does not wait; `kind` may be any."""
+        ...
+
+
+@runtime_checkable
+class Journalling(Protocol):
+    """A sender that carries what happened: entries of the ledger's journal, in order, none left out."""
+
+    @property
+    def journal_kinds(self) -> Collection[str]:
+        """Which kinds of entries it carries: `alarm`, `order` ..."""
+        ...
+
+    async def send_journal(self, entries: Sequence[tuple[int, Entry]]) -> None:
+        """Return once the far end has the entries for good. Raises UplinkDown. One call at a time.
+
+        May run while `send` runs. Entries come with their numbers in the journal, which stay the same when they
+        are sent again.
+        """
         ...

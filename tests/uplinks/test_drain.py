@@ -26,7 +26,7 @@ class FarEnd:
         self.error: UplinkDown | None = None
         self.asked = 0
 
-    async def send(self, rows: Sequence[Row]) -> None:
+    async def send(self, rows: Sequence[Row], *, late: bool) -> None:
         self.asked += 1
         if self.error is not None:
             raise self.error

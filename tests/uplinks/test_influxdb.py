@@ -79,7 +79,7 @@ async def server() -> AsyncIterator[Server]:
 
 async def test_rows_arrive_compressed_with_token_org_bucket_and_nanoseconds(server: Server) -> None:
     async with open_influxdb("cloud", server.settings(), SITE) as uplink:
-        await uplink.send(rows(2))
+        await uplink.send(rows(2), late=False)
     [(headers, lines)] = server.requests
     assert headers["Authorization"] == "Token secret-1"
     assert headers["Content-Encoding"] == "gzip"
@@ -90,7 +90,7 @@ async def test_rows_arrive_compressed_with_token_org_bucket_and_nanoseconds(serv
 
 async def test_without_gzip_the_lines_go_as_they_are(server: Server) -> None:
     async with open_influxdb("cloud", server.settings(gzip=False), SITE) as uplink:
-        await uplink.send(rows(1))
+        await uplink.send(rows(1), late=False)
     assert "Content-Encoding" not in server.requests[0][0]
 
 
@@ -102,7 +102,7 @@ async def test_a_line_that_the_server_does_not_take_is_found_and_set_aside_alone
     said = json.dumps({"code": "invalid", "message": "field type conflict"})
     server.answer = lambda lines: (status, said, {}) if any(x.endswith(bad) for x in lines) else (204, "", {})
     async with open_influxdb("cloud", server.settings(), SITE) as uplink:
-        await uplink.send(rows(100))
+        await uplink.send(rows(100), late=False)
         assert uplink.stats.rejected == 2
         assert [reason for _, reason in uplink.rejects] == [f"{status}: field type conflict"] * 2
     assert len(server.stored) == 98
@@ -120,10 +120,10 @@ async def test_a_line_that_was_set_aside_is_not_counted_again_when_its_batch_is_
     server.answer = answer
     async with open_influxdb("cloud", server.settings(), SITE) as uplink:
         with pytest.raises(UplinkDown):
-            await uplink.send(rows(4))
+            await uplink.send(rows(4), late=False)
         for _ in range(5):
             try:
-                await uplink.send(rows(4))
+                await uplink.send(rows(4), late=False)
             except UplinkDown:
                 continue
             break
@@ -134,7 +134,7 @@ async def test_a_line_that_was_set_aside_is_not_counted_again_when_its_batch_is_
 async def test_what_is_too_large_is_halved_and_one_line_too_large_for_ever_is_set_aside(server: Server) -> None:
     server.answer = lambda lines: (413, "", {}) if sum(map(len, lines)) > 500 else (204, "", {})
     async with open_influxdb("cloud", server.settings(), SITE) as uplink:
-        await uplink.send([*rows(20), *rows(1, note="x" * 1000)])
+        await uplink.send([*rows(20), *rows(1, note="x" * 1000)], late=False)
         assert uplink.stats.rejected == 1
     assert len(server.stored) == 20
 
@@ -159,7 +159,7 @@ async def test_each_answer_holds_the_rows_and_says_what_to_do(
     server.answer = lambda lines: (status, "who are you", headers)
     async with open_influxdb("cloud", server.settings(), SITE) as uplink:
         with pytest.raises(UplinkDown) as down:
-            await uplink.send(rows(3))
+            await uplink.send(rows(3), late=False)
         assert uplink.stats.rejected == 0
     assert why in str(down.value)
     assert down.value.retry_after_s == retry_s
@@ -171,16 +171,16 @@ async def test_nobody_there_and_a_server_that_hangs_up_are_told_apart_from_a_ref
     settings = Settings(type="influxdb", url=f"http://127.0.0.1:{port}", org="o", bucket="b")
     async with open_influxdb("cloud", settings, SITE) as uplink:
         with pytest.raises(UplinkDown, match=rf"http://127.0.0.1:{port}, bucket b cannot be reached"):
-            await uplink.send(rows(1))
+            await uplink.send(rows(1), late=False)
         listener = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", port)
         async with listener:
             with pytest.raises(UplinkDown, match="cannot be reached"):
-                await uplink.send(rows(1))
+                await uplink.send(rows(1), late=False)
 
 
 async def test_a_large_batch_goes_in_several_requests(server: Server) -> None:
     async with open_influxdb("cloud", server.settings(), SITE) as uplink:
-        await uplink.send(rows(10, note="x" * (BODY_BYTES // 4)))
+        await uplink.send(rows(10, note="x" * (BODY_BYTES // 4)), late=False)
     assert len(server.stored) == 10
     assert len(server.requests) == 4
 
@@ -203,7 +203,7 @@ async def test_the_log_never_shows_the_token(server: Server, caplog: pytest.LogC
     caplog.set_level(logging.DEBUG)
     server.answer = lambda lines: (400, "bad", {})
     async with open_influxdb("cloud", server.settings(), SITE) as uplink:
-        await uplink.send(rows(1))
+        await uplink.send(rows(1), late=False)
     assert "secret-1" not in caplog.text
 
 
@@ -236,8 +236,8 @@ async def test_a_real_server_has_every_reading_though_answers_are_lost_on_the_wa
         open_influxdb("cloud", settings, SITE) as uplink,
     ):
 
-        async def unsure(batch: Sequence[shape.Row]) -> None:
-            await uplink.send(batch)
+        async def unsure(batch: Sequence[shape.Row], *, late: bool) -> None:
+            await uplink.send(batch, late=late)
             if len(lost) == 0 and batch[-1].seq > 1000:
                 lost.append(batch[0].seq)
                 raise UplinkDown("the answer was lost", 0.0)

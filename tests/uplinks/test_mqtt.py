@@ -84,7 +84,7 @@ async def north(broker: tuple[str, int], **more: Any) -> AsyncIterator[MqttNorth
 async def test_readings_status_and_qualities_are_on_their_topics(mosquitto: tuple[str, int]) -> None:
     async with ear(mosquitto) as others:
         async with north(mosquitto) as uplink:
-            await uplink.send([row(1, True), row(2, None, "bad/comm")])
+            await uplink.send([row(1, True), row(2, None, "bad/comm")], late=False)
         await eventually(lambda: len(others.on("status")) == 2)
     assert others.on("light-1/readings") == [
         {"time": "2026-03-02T10:31:05.123456Z", "values": {"power": 12.5, "on": True}},
@@ -100,7 +100,7 @@ async def test_readings_status_and_qualities_are_on_their_topics(mosquitto: tupl
 @pytest.mark.service
 async def test_many_readings_are_in_flight_at_once_and_all_arrive(mosquitto: tuple[str, int]) -> None:
     async with ear(mosquitto) as others, north(mosquitto) as uplink:
-        await uplink.send([row(n, n) for n in range(500)])
+        await uplink.send([row(n, n) for n in range(500)], late=False)
         await eventually(lambda: len(others.on("light-1/readings")) == 500)
     assert sorted(body["values"]["on"] for body in others.on("light-1/readings")) == list(range(500))
 
@@ -113,7 +113,7 @@ async def test_a_connection_that_goes_while_readings_are_out_ends_the_wait_at_on
         assert uplink._client is not None
         wire = uplink._client._client.socket()
         assert isinstance(wire, socket.socket)
-        sending = asyncio.create_task(uplink.send([row(n, n) for n in range(500)]))
+        sending = asyncio.create_task(uplink.send([row(n, n) for n in range(500)], late=False))
         await asyncio.sleep(0)
         wire.shutdown(socket.SHUT_RDWR)
         with pytest.raises(UplinkDown, match=f"broker 127.0.0.1:{mosquitto[1]}"):
@@ -134,7 +134,7 @@ async def test_the_will_speaks_for_a_gateway_that_falls_silent_and_it_comes_back
         await eventually(lambda: len(others.on("status")) == 3)
         assert [body["state"] for body in others.on("status")] == ["online", "offline", "online"]
         await eventually(lambda: uplink.stats.state == "up")
-        await uplink.send([row(1)])
+        await uplink.send([row(1)], late=False)
 
 
 @pytest.mark.service
@@ -226,7 +226,7 @@ async def test_commands_are_not_listened_to_unless_the_site_file_says_so(mosquit
     async with ear(mosquitto) as others, north(mosquitto, write=hand.write) as uplink:
         await others.say("light-1/on/set", "true")
         await others.say("alarms/probe", '{"id": "probe"}', retain=False)
-        await uplink.send([row(1)])
+        await uplink.send([row(1)], late=False)
         await eventually(lambda: others.on("light-1/readings"))
     assert others.on("light-1/on/result") == []
     assert hand.done == []
@@ -304,12 +304,12 @@ async def test_a_broker_that_is_not_there_or_refuses_is_named_with_the_reason() 
 
     async with open_mqtt("north", settings(("127.0.0.1", port)), SITE, SystemClock()) as uplink:
         with pytest.raises(UplinkDown, match=rf"broker 127.0.0.1:{port} cannot be reached: .*Connect call failed"):
-            await uplink.send([row(1)])
+            await uplink.send([row(1)], late=False)
         server = await asyncio.start_server(refuse, "127.0.0.1", port)
         async with server:
             await eventually(lambda: "Not authorized" in (uplink.stats.last_error or ""))
             with pytest.raises(UplinkDown) as down:
-                await uplink.send([row(1)])
+                await uplink.send([row(1)], late=False)
             assert down.value.retry_after_s == 1
 
 
