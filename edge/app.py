@@ -28,6 +28,7 @@ from edge.site_file import load_site
 from edge.store.ledger import StoreError, open_ledger
 from edge.store.lock import StateBusy, state_lock
 from edge.store.readings import open_readings
+from edge.store.state import LEDGER, READINGS, refuse_newer_state
 from edge.supervise import Fatal, supervise
 from edge.uplinks import open_uplinks
 
@@ -89,8 +90,9 @@ async def _opened(site: Site, state: Path, clock: Clock) -> AsyncIterator[tuple[
     async with AsyncExitStack() as stack:
         state.mkdir(parents=True, exist_ok=True)
         stack.enter_context(state_lock(state))
-        ledger = await stack.enter_async_context(open_ledger(state / "ledger.db"))
-        store = await stack.enter_async_context(open_readings(state / "readings.db", site.storage.commit))
+        refuse_newer_state(state)
+        ledger = await stack.enter_async_context(open_ledger(state / LEDGER))
+        store = await stack.enter_async_context(open_readings(state / READINGS, site.storage.commit))
         house = await build(site, state, ledger, store, clock)
         console = await stack.enter_async_context(serve_console(house.desk, host, port, token=token, clock=clock))
         yield house, console

@@ -12,11 +12,12 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from edge import __version__
 from edge.supervise import Fatal
 
 T = TypeVar("T")
@@ -77,32 +78,74 @@ def _settle(done: asyncio.Future[Any], result: Any, error: Exception | None) -> 
         done.set_exception(error)
 
 
-def connect(path: Path, tables: str, schema: int, *, full_sync: bool) -> sqlite3.Connection:
+def connect(path: Path, migrations: Sequence[str], *, full_sync: bool) -> sqlite3.Connection:
     """Open a database in WAL mode and bring it to our schema. To be called in the thread that will use it.
+
+    `migrations[n]` is the SQL that takes schema n to n + 1, the first one an empty file to schema 1; so the
+    newest schema is their number. All steps that a file lacks are done in one transaction.
 
     Raises StoreError where the file is of a newer program, sqlite3.DatabaseError where it is damaged or the
     disk does not let us.
     """
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
     try:
+        refuse_newer(connection, path, len(migrations))
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={'FULL' if full_sync else 'NORMAL'}")
         connection.execute("PRAGMA journal_size_limit=8388608")
-        found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if found > schema:
-            raise StoreError(
-                f"{path} has schema {found}, this program knows up to {schema}: "
-                "install the newer Courtyard again, or move the file away to begin a new one"
-            )
-        if found < schema:
-            with transaction(connection):
-                for statement in tables.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version={schema:d}")
+        migrate(connection, migrations)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def schema_of(connection: sqlite3.Connection) -> int:
+    """The schema that a file has; 0 for an empty one."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def refuse_newer(connection: sqlite3.Connection, path: Path, known: int) -> None:
+    """Raise StoreError where the file has a schema above `known`, naming the Courtyard that wrote it."""
+    found = schema_of(connection)
+    if found <= known:
+        return
+    try:
+        (writer,) = connection.execute("SELECT version FROM schemas WHERE schema = ?", (found,)).fetchone()
+        needed = f"Courtyard {writer} or newer"
+    except (sqlite3.Error, TypeError):
+        needed = "a newer Courtyard"
+    raise StoreError(
+        f"{path} has schema {found}, this Courtyard {__version__} knows up to {known}: it needs {needed}; "
+        "install that again, or choose another folder with --state"
+    )
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
+    """Take a file forward to the newest schema, and note which Courtyard did so: an older one can then name it."""
+    if schema_of(connection) >= len(migrations):
+        return
+    with transaction(connection):
+        found = schema_of(connection)  # another connection may have been first
+        for step in migrations[found:]:
+            for statement in _statements(step):
+                connection.execute(statement)
+        connection.execute("CREATE TABLE IF NOT EXISTS schemas (schema INTEGER PRIMARY KEY, version TEXT NOT NULL)")
+        reached = [(schema, __version__) for schema in range(found + 1, len(migrations) + 1)]
+        connection.executemany("INSERT OR REPLACE INTO schemas VALUES (?, ?)", reached)
+        connection.execute(f"PRAGMA user_version={len(migrations):d}")
+
+
+def _statements(sql: str) -> Iterator[str]:
+    """The single statements of a text (`executescript` would end the transaction)."""
+    statement = ""
+    for line in sql.splitlines():
+        statement += f"{line}\n"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        yield statement
 
 
 class transaction:  # noqa: N801  # reads as the statement that it is

@@ -21,17 +21,33 @@ from edge.store.database import DatabaseThread, StoreError, connect, damaged, se
 
 __all__ = ["Entry", "Ledger", "StoreError", "open_ledger"]
 
-SCHEMA = 1
 MOST = 100_000
 """Entries that one question to the journal may bring."""
-_TABLES = """
+MIGRATIONS = [
+    """
 CREATE TABLE journal (
   id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, subject TEXT NOT NULL, time_ns INTEGER NOT NULL, body TEXT NOT NULL
 );
 CREATE INDEX journal_by_kind ON journal (kind, id);
 CREATE INDEX journal_by_subject ON journal (subject, id);
-CREATE TABLE state (kind TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID
-"""  # noqa: E501
+CREATE TABLE state (kind TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
+""",  # noqa: E501
+    "CREATE INDEX journal_by_time ON journal (kind, time_ns);",
+]
+"""SQL from each schema to the next; a released one is never changed."""
+PRUNED = 1_000
+"""Entries that one transaction takes away: no more than some milliseconds for whoever waits to write."""
+_KINDS = """
+WITH RECURSIVE kinds(kind) AS (
+  SELECT min(kind) FROM journal
+  UNION ALL SELECT (SELECT min(kind) FROM journal WHERE kind > kinds.kind) FROM kinds WHERE kind IS NOT NULL
+) SELECT kind FROM kinds WHERE kind IS NOT NULL
+"""
+_PRUNE = """
+DELETE FROM journal WHERE id IN (
+  SELECT id FROM journal WHERE kind = ? AND time_ns < ? AND subject NOT IN (SELECT value FROM json_each(?)) LIMIT ?
+)
+"""
 
 T = TypeVar("T")
 
@@ -90,21 +106,48 @@ class Ledger:
         after: int = 0,
         limit: int = 1000,
         newest_first: bool = False,
+        from_ns: int | None = None,
+        to_ns: int | None = None,
     ) -> list[tuple[int, Entry]]:
-        """Entries with their numbers, from after number `after` on; the newest `limit` of them if `newest_first`."""
-        wanted, values = ["id > ?"], [min(max(after, 0), 2**63 - 1)]
-        named: list[Any] = []
-        for column, value in (("kind", kind), ("subject", subject)):
-            if value is not None:
-                wanted.append(f"{column} = ?")
-                named.append(value)
+        """Entries with their numbers, from after number `after` on; the newest `limit` of them if `newest_first`.
+
+        With `from_ns` and `to_ns` only what happened at from_ns <= time < to_ns. The order is that of the numbers.
+        """
+        wanted: list[tuple[str, Any]] = [("id > ?", min(max(after, 0), 2**63 - 1))]
+        wanted += [
+            (condition, value)
+            for condition, value in (
+                ("kind = ?", kind), ("subject = ?", subject),
+                ("time_ns >= ?", _bounded(from_ns)), ("time_ns < ?", _bounded(to_ns)),
+            )
+            if value is not None
+        ]  # fmt: skip
+        conditions = " AND ".join(condition for condition, _ in wanted)
         query = (
-            f"SELECT id, kind, subject, time_ns, body FROM journal WHERE {' AND '.join(wanted)} "  # noqa: S608  # fixed columns
+            f"SELECT id, kind, subject, time_ns, body FROM journal WHERE {conditions} "  # noqa: S608  # fixed texts
             f"ORDER BY id {'DESC' if newest_first else 'ASC'} LIMIT ?"
         )
-        arguments = (*values, *named, min(max(limit, 0), MOST))
+        arguments = (*(value for _, value in wanted), min(max(limit, 0), MOST))
         rows = await self._run(lambda: self._open().execute(query, arguments).fetchall(), "read")
         return [(row[0], Entry(row[1], row[2], row[3], json.loads(row[4]))) for row in rows]
+
+    async def prune(self, before_ns: int, spared: Iterable[str]) -> int:
+        """Forget entries from before `before_ns`, apart from those of the subjects `spared`: what is still open.
+
+        Returns how many went. Done in small transactions, between which whoever wants to write comes first.
+        """
+        keep = json.dumps(sorted(set(spared)))
+        gone = 0
+        for (kind,) in await self._run(lambda: self._open().execute(_KINDS).fetchall(), "read"):
+            while count := await self._run(partial(self._prune, kind, before_ns, keep), "written"):
+                gone += count
+                if count < PRUNED:
+                    break
+        return gone
+
+    def _prune(self, kind: str, before_ns: int, spared: str) -> int:
+        with transaction(self._open()) as db:
+            return db.execute(_PRUNE, (kind, before_ns, spared, PRUNED)).rowcount
 
     async def _run(self, work: Callable[[], T], verb: str) -> T:
         try:
@@ -119,7 +162,7 @@ class Ledger:
     def _open(self) -> sqlite3.Connection:
         """In the thread: the connection, opened at the first use."""
         if self._connection is None:
-            self._connection = connect(self.path, _TABLES, SCHEMA, full_sync=True)
+            self._connection = connect(self.path, MIGRATIONS, full_sync=True)
         return self._connection
 
     def _open_or_begin_anew(self) -> None:
@@ -178,3 +221,8 @@ def _text(body: Body) -> str:
     """Readable JSON; half a character pair, which no database takes, becomes a question mark."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _bounded(time_ns: int | None) -> int | None:
+    """A time that SQLite takes."""
+    return None if time_ns is None else min(max(time_ns, -(2**63)), 2**63 - 1)

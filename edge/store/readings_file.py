@@ -28,11 +28,11 @@ from edge.store.packing import (
 )
 from edge.store.span import Reading
 
-SCHEMA = 1
 LAYOUTS = 64
 """Sets of points named for one equipment; rarer sets are written into the widest of them, with gaps."""
 SPAN_ROWS = 1000
-_TABLES = """
+MIGRATIONS = [
+    """
 CREATE TABLE layouts (id INTEGER PRIMARY KEY, equipment TEXT NOT NULL, points TEXT NOT NULL);
 CREATE TABLE batches (
   seq INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, layout INTEGER NOT NULL,
@@ -42,8 +42,10 @@ CREATE TABLE spans (
   first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL
 );
 CREATE TABLE cursors (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE reserve (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL)
-"""
+CREATE TABLE reserve (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL);
+""",
+]
+"""SQL from each schema to the next; a released one is never changed."""
 
 
 class Row(NamedTuple):
@@ -80,7 +82,7 @@ class ReadingsFile:
 
     def __init__(self, path: Path) -> None:
         """Raises StoreError (newer schema) or sqlite3.DatabaseError."""
-        self._db = connect(path, _TABLES, SCHEMA, full_sync=False)
+        self._db = connect(path, MIGRATIONS, full_sync=False)
         self._layouts: dict[int, tuple[str, tuple[str, ...]]] = {}
         self._ids: dict[str, dict[tuple[str, ...], int]] = {}
         try:

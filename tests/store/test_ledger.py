@@ -55,6 +55,27 @@ async def test_the_journal_is_asked_by_kind_subject_place_and_from_the_end(path:
         assert await ledger.journal(after=10**30, limit=10**30) == []
 
 
+async def test_the_journal_is_asked_by_time(path: Path) -> None:
+    async with open_ledger(path) as ledger:
+        await ledger.commit([RAISED, OPENED, CLEARED])  # at 100, 300, 200
+        assert await ledger.journal(from_ns=150) == [(2, OPENED), (3, CLEARED)]
+        assert await ledger.journal(from_ns=100, to_ns=200) == [(1, RAISED)]
+        assert await ledger.journal(kind="alarm", from_ns=-(10**30), to_ns=10**30, after=1) == [(3, CLEARED)]
+        assert await ledger.journal(kind="order", from_ns=301) == []
+
+
+async def test_old_entries_go_by_age_but_not_those_of_what_is_open(path: Path) -> None:
+    async with open_ledger(path) as ledger:
+        old = [Entry("alarm", f"bin-{n % 3}.full", n, {}) for n in range(2500)]
+        await ledger.commit([*old, OPENED, Entry("push", "x", 5000, {})])
+        assert await ledger.prune(2400, {"bin-1.full", "WO-000001"}) == 1600
+        left = await ledger.journal(limit=10_000)
+        assert len(left) == 902
+        assert {entry.subject for _, entry in left if entry.time_ns < 2400} == {"bin-1.full", "WO-000001"}
+        assert await ledger.prune(2400, set()) == 801
+        assert await ledger.commit([RAISED]) == [2503], "numbers go on where they were"
+
+
 async def test_state_is_replaced_and_deleted(path: Path) -> None:
     async with open_ledger(path) as ledger:
         await ledger.commit([], {("alarm", "a"): {"n": 1}, ("alarm", "b"): {"n": 1}})
@@ -106,7 +127,7 @@ async def test_a_ledger_of_a_newer_program_is_left_alone(path: Path) -> None:
     shell = sqlite3.connect(path)
     shell.execute("PRAGMA user_version=7")
     shell.close()
-    with pytest.raises(StoreError, match="has schema 7, this program knows up to 1"):
+    with pytest.raises(StoreError, match=r"has schema 7, this Courtyard .* it needs a newer Courtyard"):
         async with open_ledger(path):
             pass
 
