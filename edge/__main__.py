@@ -7,7 +7,6 @@ Errors go to standard error in one line, without a traceback.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from drivers.document import Faulty
 from drivers.units import parse_seconds
-from edge import __version__
+from edge import __version__, loop
 
 OK, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
 
@@ -103,13 +102,13 @@ def parser() -> argparse.ArgumentParser:
 def _demo(arguments: argparse.Namespace) -> int:
     from edge.demo import demo
 
-    return asyncio.run(demo(arguments))
+    return loop.run(demo(arguments))
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
     from edge.demo import simulate
 
-    return asyncio.run(simulate(arguments))
+    return loop.run(simulate(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -118,7 +117,7 @@ def _run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     for noisy in ("httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    return asyncio.run(serve(arguments.config, arguments.state))
+    return loop.run(serve(arguments.config, arguments.state))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,6 +20,8 @@ _LARGEST_TCP = 254
 """Unit id and PDU."""
 _RECENT = 4096
 """Requests of which a late answer may still come."""
+_PLAIN = 1024
+"""Requests whose plain answer is kept at hand."""
 _KEPT = 512
 """Bytes kept in search of a frame on a noisy line: two RTU frames."""
 
@@ -156,7 +158,18 @@ class Gate(ABC):
 class TcpGate(Gate):
     """MBAP frames: the length says where one ends, the transaction id what it answers."""
 
-    _transaction = 0
+    def __init__(self, count: Callable[[str], None], stray: Stray = _unheard) -> None:
+        super().__init__(count, stray)
+        self._transaction = 0
+        self._plain: dict[bytes, tuple[bytes, int]] = {}
+        """How the answer to a read begins after its transaction id, and its length; by the request's same part."""
+        self._sent = b""
+        """The request that is out, as long as nothing but its plain answer has been looked for."""
+
+    def ask(self, packet: bytes) -> None:
+        """A request leaves; what came before it can be no answer to it."""
+        self.end()
+        self._sent = packet
 
     def packet(self, unit: int, pdu: bytes) -> bytes:
         """With the next transaction id, 1 to 65535."""
@@ -169,10 +182,33 @@ class TcpGate(Gate):
 
     def take(self, data: bytes) -> bytes:
         """Bytes came. Returns the frame that answers, or nothing yet. Raises `BrokenFrame`."""
+        if self._sent:
+            sent, self._sent = self._sent, b""
+            if self._answers(sent, data):
+                return data
+            self._asked = self._expect(sent)
         if self._held and self._begins_anew(data):
             self._held = b""
             self._count("truncated")
         return super().take(data)
+
+    def end(self) -> bool:
+        """Nobody waits any more. True where part of a frame had come; it is counted and dropped."""
+        self._sent = b""
+        return super().end()
+
+    def _answers(self, sent: bytes, data: bytes) -> bool:
+        """Whether the bytes are one whole frame that answers a read: what nearly always comes."""
+        plain = self._plain.get(sent[2:])
+        if plain is None:
+            if sent[_MBAP + 1] > 4:
+                return False
+            if len(self._plain) >= _PLAIN:
+                self._plain.clear()
+            asked = self._expect(sent)
+            head = bytes([0, 0, *(1 + asked.size).to_bytes(2, "big"), asked.unit, asked.function]) + asked.head
+            plain = self._plain[sent[2:]] = head, _MBAP + 1 + asked.size
+        return len(data) == plain[1] and data.startswith(sent[:2]) and data.startswith(plain[0], 2)
 
     def _begins_anew(self, data: bytes) -> bool:
         """Whether a whole frame comes where the rest of another one should: that one was cut short."""

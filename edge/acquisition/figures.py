@@ -22,14 +22,18 @@ class Window:
         self._began_s = now_s
         self._sums: list[tuple[int, float, int]] = [(-1, 0.0, 0)] * WINDOW_S
         """For each second of the window: which second it is, time spent in it, answers in it."""
+        self._until_s = 0.0
+        """When the second ends in which work has been counted last."""
+        self._spent_s = 0.0
+        self._count = 0
 
     def add(self, now_s: float, spent_s: float) -> None:
         """One more piece of work, which has ended now."""
-        second = int(now_s)
-        known, spent, count = self._sums[second % WINDOW_S]
-        if known != second:
-            spent, count = 0.0, 0
-        self._sums[second % WINDOW_S] = (second, spent + spent_s, count + 1)
+        if now_s >= self._until_s:
+            self._keep()
+            self._until_s, self._spent_s, self._count = int(now_s) + 1.0, 0.0, 0
+        self._spent_s += spent_s
+        self._count += 1
 
     def share(self, now_s: float) -> float:
         """Part of the last minute, or of the time since the start, that was spent: 0 to 1."""
@@ -42,7 +46,12 @@ class Window:
         count = sum(count for _, count in pieces)
         return sum(spent for spent, _ in pieces) / count if count else None
 
+    def _keep(self) -> None:
+        second = int(self._until_s) - 1
+        self._sums[second % WINDOW_S] = (second, self._spent_s, self._count)
+
     def _within(self, now_s: float) -> list[tuple[float, int]]:
+        self._keep()
         oldest = int(now_s) - WINDOW_S
         return [(spent, count) for second, spent, count in self._sums if second > oldest]
 

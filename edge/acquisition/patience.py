@@ -31,9 +31,10 @@ class Patience:
 
     def answered(self, delay_s: float) -> None:
         """It took so long; less than predicted counts as nothing."""
-        self._slowest = max(self._slowest, delay_s)
+        if delay_s > self._slowest:
+            self._slowest = delay_s
         self._count += 1
-        if self._count % _SPAN == 0:
+        if not self._count % _SPAN:
             self._slowest_before, self._slowest = self._slowest, 0.0
             self._doubt = max(1.0, self._doubt / 2)
 

@@ -30,6 +30,10 @@ class Probes:
         self._queue: list[tuple[float, int, Asked]] = []
         self._free_s = self._wide_free_s = float("-inf")
 
+    def __bool__(self) -> bool:
+        """Whether any device is to be tried."""
+        return bool(self._queue)
+
     def add(self, device: Asked, due_s: float) -> None:
         """Try it from then on."""
         heapq.heappush(self._queue, (due_s, next(self._order), device))

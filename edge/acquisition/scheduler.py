@@ -156,6 +156,8 @@ class Poller:
 
     def _time_to_probe(self) -> bool:
         """Whether a silent device may be tried now: pause and share allow it, and no reading is late by it."""
+        if not self._probes:
+            return False
         now = self._clock.mono_s()
         due_s = self._probes.next_s(limited=self._anybody())
         if due_s is None or now < due_s or now < self._look_s:
@@ -201,12 +203,14 @@ class Poller:
     async def _idle(self) -> None:
         """Sleep until the next turn comes or a write does."""
         now = self._clock.mono_s()
-        probe_s = self._probes.next_s(limited=self._anybody())
-        wakes = [self._agenda.next_release_s(), None if probe_s is None else max(probe_s, self._look_s)]
-        wait_s = max(0.0, min((wake for wake in wakes if wake is not None), default=now + _IDLE_S) - now)
+        wake_s = self._agenda.next_release_s()
+        if wake_s is None:
+            wake_s = now + _IDLE_S
+        if self._probes and (probe_s := self._probes.next_s(limited=self._anybody())) is not None:
+            wake_s = min(wake_s, max(probe_s, self._look_s))
         self._woken = woken = asyncio.get_running_loop().create_future()
         try:
-            await self._clock.wait(woken, wait_s)
+            await self._clock.wait(woken, max(0.0, wake_s - now))
         finally:
             self._woken = None
 
@@ -278,14 +282,16 @@ class Poller:
             self._spent(turn.device, began_s)
             self._unusable(turn, str(error))
         else:
-            took_s = self._spent(turn.device, began_s)
-            turn.device.figures.answered.add(self._clock.mono_s(), took_s)
-            for each in (turn.device.patience, self._common):
-                each.answered(took_s - turn.request.wire_s)
+            took_s = self._spent(turn.device, began_s, batch.mono_s)
+            turn.device.figures.answered.add(batch.mono_s, took_s)
+            delay_s = took_s - turn.request.wire_s
+            turn.device.patience.answered(delay_s)
+            self._common.answered(delay_s)
             self._answered(turn, batch)
 
-    def _spent(self, device: Asked, began_s: float) -> float:
-        now = self._clock.mono_s()
+    def _spent(self, device: Asked, began_s: float, now: float | None = None) -> float:
+        if now is None:
+            now = self._clock.mono_s()
         self.figures.busy.add(now, now - began_s)
         device.figures.busy.add(now, now - began_s)
         return now - began_s
@@ -296,9 +302,10 @@ class Poller:
         turn.misses = 0
         turn.values, turn.quality = batch.values, batch.quality
         self._known[turn.request.block] = batch.values
-        turn.device.figures.answers += 1
-        if all(each.quality in (None, Quality.GOOD) for each in turn.device.turns):
-            turn.device.figures.reason = ""
+        figures = turn.device.figures
+        figures.answers += 1
+        if figures.reason and all(each.quality in (None, Quality.GOOD) for each in turn.device.turns):
+            figures.reason = ""
         self._alive(turn)
         self._emit(batch)
 
@@ -315,8 +322,11 @@ class Poller:
         """The device has answered something: its next turns."""
         device, was, since_s = turn.device, turn.device.figures.state, turn.device.figures.since_s
         device.misses = 0
+        if was == "answering":
+            self._again(turn)
+            return
         self._state(device, "answering")
-        if was in ("waiting", "answering"):
+        if was == "waiting":
             self._again(turn)
             return
         now = self._clock.mono_s()

@@ -6,7 +6,6 @@ Through the running daemon; where there is none and the site file is given, stra
 from __future__ import annotations
 
 import argparse
-import asyncio
 import math
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from drivers.units import parse_seconds
+from edge import loop
 from edge.cli.client import Client, NoDaemon, connect, in_path
 from edge.cli.command import (
     OK,
@@ -137,7 +137,7 @@ def _somehow(
             raise Ended(none.code, f"{none}, or go straight to the device with --config SITE.yaml") from None
         reason = str(none).partition(";")[0]
     _tell(f"{reason}: straight from the device")
-    return asyncio.run(go(Direct(site, arguments.wait, _tell)))
+    return loop.run(go(Direct(site, arguments.wait, _tell)))
 
 
 def _tell(text: str) -> None:

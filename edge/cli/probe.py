@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drivers.driver import DriverError, Refused
+from edge import loop
 from edge.cli.command import (
     OK,
     UNREACHABLE,
@@ -57,7 +57,7 @@ def _probe(arguments: argparse.Namespace) -> int:
     refuse_if_owned(arguments, line)
     asked = {key: getattr(arguments, key) for key in ("unit", "register", "first", "count")}
     try:
-        rows = asyncio.run(_read(line.driver.probe(line.settings, asked, SystemClock())))
+        rows = loop.run(_read(line.driver.probe(line.settings, asked, SystemClock())))
     except ValueError as error:
         raise Ended(USAGE, str(error)) from None
     except Refused as error:

@@ -6,7 +6,6 @@ The result goes to standard output with lines for the site file; progress and th
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from drivers.driver import ConnectionDown, Found, Scan, ScanWish
 from drivers.profile import Library
 from drivers.units import parse_seconds
+from edge import loop
 from edge.cli.command import (
     OK,
     UNREACHABLE,
@@ -103,7 +103,7 @@ def _scan(arguments: argparse.Namespace) -> int:
 
 def _run(scan: Scan, clock: SystemClock, text: str) -> Sequence[Found]:
     try:
-        return asyncio.run(scan.run(clock, lambda said: _tell(f"  {said}")))
+        return loop.run(scan.run(clock, lambda said: _tell(f"  {said}")))
     except ConnectionDown as down:
         hint = "; if it is the daemon that uses it, stop that first" if "in use" in str(down) else ""
         raise Ended(UNREACHABLE, f"{text} is not scanned: {down}{hint}") from None

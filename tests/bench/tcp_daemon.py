@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from edge import loop
 from edge.app import run
 from edge.console.server import Console
 from edge.house import House
@@ -126,4 +127,4 @@ async def main(config: Path, state: Path, settle_s: float, window_s: float, *, p
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR)
     _, file, folder, settle, window, *flags = sys.argv
-    asyncio.run(main(Path(file), Path(folder), float(settle), float(window), profiled="profile" in flags))
+    loop.run(main(Path(file), Path(folder), float(settle), float(window), profiled="profile" in flags))
