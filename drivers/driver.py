@@ -68,6 +68,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     type: str
+    parent: str | tuple[str, ...] = ""
+    """What this way hangs on (a switch, a supply): one or several of equipment ids and `connection:NAME`."""
 
 
 class PolledSettings(Settings):

@@ -22,6 +22,7 @@ from drivers.profile import Profile, Strict
 from drivers.units import Seconds
 from edge.acquisition.guards import Guards
 from edge.alarms.rule import Rule
+from edge.parents import Above
 from edge.response.duty import DutySpec
 from edge.upkeep.meters import MeterSpec
 from edge.upkeep.plans import Plan
@@ -88,8 +89,9 @@ class EquipmentSpec(Strict):
     connection: str
     name: str = ""
     location: str = ""
-    parent: str = ""
-    """The equipment that this one hangs on: its panel, its controller."""
+    parent: str | tuple[str, ...] = ""
+    """What this one hangs on besides its connection: one or several of equipment ids (its panel, controller or
+    supply) and `connection:NAME`. An alarm there explains what goes wrong here."""
     simulate: dict[str, Any] = {}
     """Laid over the profile's `simulate` by the simulators; the daemon does not look at it."""
     alarms: dict[str, dict[str, Any]] = {}
@@ -129,7 +131,6 @@ class Equipment:
     connection: str
     name: str
     location: str
-    parent: str
     device: Device
     simulate: Mapping[str, Any]
 
@@ -145,6 +146,8 @@ class Site:
     meters: Sequence[MeterSpec]
     plans: Sequence[Plan]
     guards: Guards
+    above: Above
+    """What each equipment and connection hangs on directly."""
     uplinks: Mapping[str, UplinkSettings]
     duty: DutySpec
     console: ConsoleSpec

@@ -21,6 +21,7 @@ from edge.acquisition.guards import Guard, compile_guards
 from edge.alarms.rule import Rule, compile_connection_rules, compile_rules
 from edge.data import CONFIG, PROFILES
 from edge.load import advice, load_of
+from edge.parents import Above, follow_parents, parents_of
 from edge.response.duty import DutySpec
 from edge.secrets import reveal
 from edge.site import ID, LOOPBACK, Connection, ConsoleSpec, Equipment, EquipmentSpec, Site, SiteInfo, StorageSpec
@@ -59,6 +60,8 @@ class _Loader:
         self.plans: list[Plan] = []
         self.interlocks: dict[str, Mapping[str, Sequence[InterlockSpec]]] = {}
         """What each equipment adds to its profile's own; followed when the points of all are known."""
+        self.parents: dict[str, tuple[str, tuple[str, ...]]] = {}
+        """Of each equipment its connection, and what it hangs on besides."""
 
     def _own_profiles(self, folder: Path) -> list[Path]:
         """The folder of the site's own profiles, beside the site file."""
@@ -77,6 +80,7 @@ class _Loader:
         info = self._section("site", SiteInfo, required=True)
         chosen = self._connections()
         equipment = self._equipment(chosen)
+        above = self._above(chosen)
         guards = self._guards(equipment)
         connections = self._planned(chosen, equipment)
         console = self._section("console", ConsoleSpec) or ConsoleSpec()
@@ -90,7 +94,18 @@ class _Loader:
         if faults or info is None:
             raise Faulty(faults)
         return Site(
-            info, connections, equipment, self.rules, self.meters, self.plans, guards, uplinks, duty, console, storage
+            info,
+            connections,
+            equipment,
+            self.rules,
+            self.meters,
+            self.plans,
+            guards,
+            above,
+            uplinks,
+            duty,
+            console,
+            storage,
         )
 
     def _section(self, name: str, model: Any, *, required: bool = False) -> Any:
@@ -141,21 +156,16 @@ class _Loader:
                     ("equipment", name), f"has the same address as {taken[place]} on {place[0]}; change one"
                 )
             taken.setdefault(place, name)
-        self._check_parents(found)
         return found
 
-    def _check_parents(self, equipment: Mapping[str, Equipment]) -> None:
-        names = self.document.mapping("equipment")
-        for name, each in equipment.items():
-            above, seen = each.parent, {name}
-            if above and above not in names:
-                self.document.add(("equipment", name, "parent"), f"no equipment {above!r}{nearest(above, names)}")
-            while above in equipment:
-                if above in seen:
-                    self.document.add(("equipment", name, "parent"), "is above itself; end the circle")
-                    break
-                seen.add(above)
-                above = equipment[above].parent
+    def _above(self, chosen: Mapping[str, tuple[Driver, Settings | None] | None]) -> Above:
+        """What hangs on what."""
+        settings = {name: pair[1] if pair else None for name, pair in chosen.items()}
+        return follow_parents(
+            self.document,
+            self.parents,
+            {name: parents_of(each.parent if each else "") for name, each in settings.items()},
+        )
 
     def _one(
         self, name: str, row: Any, connections: Mapping[str, tuple[Driver, Settings | None] | None]
@@ -211,6 +221,7 @@ class _Loader:
     def _build(self, name: str, spec: EquipmentSpec, profile: Profile, keys: Keys) -> Equipment:
         points = profile.points_of(name)
         self.interlocks[name] = spec.interlocks
+        self.parents[name] = spec.connection, parents_of(spec.parent)
         device = Device(name, keys, profile.options, points, profile.stale_after_s)
         own = compile_rules(name, spec.connection, points, profile.alarms, profile.document, ("alarms",))
         if spec.alarms:
@@ -242,7 +253,6 @@ class _Loader:
             connection=spec.connection,
             name=spec.name or name,
             location=spec.location,
-            parent=spec.parent,
             device=device,
             simulate=merge(profile.simulate, spec.simulate),
         )

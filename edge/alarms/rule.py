@@ -95,6 +95,11 @@ class RuleSpec(Condition):
     latching: bool = False
     """Stays after its condition has gone until it is acknowledged and reset."""
     shelvable: bool = True
+    root_cause: bool = False
+    """Explains what goes wrong below in the tree of parents: mains lost, a controller failed. A silent equipment
+    and a connection that is down always do."""
+    rescue: bool = False
+    """Somebody has to be freed: `on site` and `released` are waited for and written down."""
     on_delay: Seconds = 0.0
     off_delay: Seconds = 0.0
     active_while: Condition | None = None
@@ -126,6 +131,10 @@ class Rule:
     off_delay_s: float
     condition: Term
     """With `active_while` in it."""
+    root_cause: bool = False
+    """Explains alarms of what hangs on its equipment."""
+    rescue: bool = False
+    """Somebody has to be freed."""
 
     @property
     def silent(self) -> bool:
@@ -191,6 +200,11 @@ def _gateway_rules(
     return [r for id_, line in named for r in compile_rules(id_, line, (), given, document, where)]
 
 
+def _cuts_off(condition: Term) -> bool:
+    """Whether nothing below can be read while this is true."""
+    return isinstance(condition, Silent) or (isinstance(condition, Linked) and not condition.up)
+
+
 @dataclass(frozen=True, slots=True)
 class _Compiler:
     equipment: str
@@ -222,6 +236,8 @@ class _Compiler:
             on_delay_s=spec.on_delay,
             off_delay_s=spec.off_delay,
             condition=condition,
+            root_cause=spec.root_cause or _cuts_off(condition),
+            rescue=spec.rescue,
         )
 
     def term(self, spec: Condition, where: Where) -> Term | None:
