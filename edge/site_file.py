@@ -7,6 +7,7 @@ at once. `courtyard check` and `courtyard run` share this code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ class _Loader:
 
     def __init__(self, document: Document, folder: Path) -> None:
         self.document = document
+        self.folder = folder
         self.library = Library([PROFILES, *self._own_profiles(folder)])
         self.profiles: dict[str, Document] = {}
         self.rules: list[Rule] = []
@@ -324,8 +326,12 @@ class _Loader:
                 continue
             settings = self.document.validate(uplink, row, where)
             if settings is not None:
-                found[name] = settings
+                note = partial(self._note_below, where)
+                found[name] = settings.placed(self.folder, note)
         return found
+
+    def _note_below(self, where: tuple[str, ...], keys: tuple[str, ...], message: str) -> None:
+        self.document.add((*where, *keys), message)
 
     def _check_console(self, console: ConsoleSpec) -> None:
         try:

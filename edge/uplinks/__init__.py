@@ -6,6 +6,7 @@ as long as the daemon. A new destination is one file with its settings and `open
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -16,9 +17,11 @@ from drivers.point import Value
 from edge.supervise import supervise
 from edge.uplinks import influxdb, mqtt
 from edge.uplinks.drain import Log, drain
+from edge.uplinks.journal import Bell, Clerk, Ledger, Memory, drain_journal
 from edge.uplinks.shape import (
     Announcing,
     EquipmentView,
+    Journalling,
     PointView,
     Sender,
     SiteView,
@@ -82,6 +85,16 @@ class House(Protocol):
         ...
 
     @property
+    def ledger(self) -> Ledger:
+        """What happened."""
+        ...
+
+    @property
+    def clerk(self) -> Clerk:
+        """Who writes it down."""
+        ...
+
+    @property
     def desk(self) -> Desk:
         """The desk."""
         ...
@@ -101,6 +114,8 @@ class Uplink:
         self._clock = house.clock
         self._store = house.store
         self._open = partial(_OPEN[settings.type], name, settings, view_of(house.site), house, refusal)
+        self._memory = Memory(name, house.ledger, house.clerk)
+        self._bell = Bell()
         self._sender: Sender | None = None
         self._stats = Stats(behind=lambda: self._store.behind(self._store.cursor(name)))
 
@@ -112,6 +127,7 @@ class Uplink:
         """Tell of an alarm, order or incident, where this uplink carries them."""
         if isinstance(self._sender, Announcing):
             self._sender.announce(kind, key, body)
+        self._bell.ring()  # whatever is announced was written into the journal before
 
     def status(self) -> dict[str, Any]:
         """Its row in the list of uplinks."""
@@ -128,15 +144,26 @@ class Uplink:
         }
 
     async def _once(self) -> None:
+        await self._memory.open()
         async with self._open() as sender:
             self._sender = sender
             try:
-                await drain(
-                    self._store, self.name, sender.send, self._clock, sender.stats,
-                    limit=sender.batch, linger_s=sender.linger_s,
-                )  # fmt: skip
+                await self._lanes(sender)
+            except ExceptionGroup as group:
+                raise group.exceptions[0] from None  # whoever supervises tells staff of one reason
             finally:
                 self._sender, self._stats = None, sender.stats
+
+    async def _lanes(self, sender: Sender) -> None:
+        """Readings, and beside them what happened, until one of them fails."""
+        async with asyncio.TaskGroup() as lanes:
+            if isinstance(sender, Journalling):
+                journal = drain_journal(self.name, sender, self._memory, self._clock, sender.stats, self._bell)
+                lanes.create_task(journal, name=f"uplink[{self.name}] journal")
+            await drain(
+                self._store, self.name, sender.send, self._clock, sender.stats,
+                limit=sender.batch, linger_s=sender.linger_s,
+            )  # fmt: skip
 
     def _failed(self, reason: str) -> None:
         self._stats.state, self._stats.last_error = "down", reason
@@ -182,6 +209,7 @@ def _open_mqtt(
     return mqtt.open_mqtt(
         name, settings, site, house.clock,
         current_alarms=house.desk.alarms, current_orders=house.desk.orders,
+        current_incidents=getattr(house.desk, "incidents", tuple),
         write=house.desk.write_point, refusal=refusal,
     )  # fmt: skip
 

@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from edge.uplinks.lines import Lines, plain
-from edge.uplinks.shape import Row, SiteView, Stats, UplinkDown, UplinkSettings
+from edge.uplinks.shape import Row, SiteView, Stats, UplinkDown
+from edge.uplinks.tls import NetworkSettings
 
 TIMEOUT_MS = 10_000
 BODY_BYTES = 256 * 1024
@@ -33,19 +34,25 @@ KEPT = 20
 log = logging.getLogger(__name__)
 
 
-class Settings(UplinkSettings):
+class Settings(NetworkSettings):
     """Keys of an uplink of type `influxdb`."""
 
     type: Literal["influxdb"]
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+")]
-    """Of the server, without `/api/v2/write`."""
+    """Of the server, without `/api/v2/write`. With https: and no `tls` the system's certificates decide."""
     org: str = Field(min_length=1)
     bucket: str = Field(min_length=1)
     token: SecretStr = SecretStr("")
-    """Empty for a server that asks for none."""
+    """Empty for a server that asks for none. With `username` and `password` these are sent instead."""
     gzip: bool = True
     batch: Annotated[int, Field(ge=1, le=5000)] = 500
     """Rows sent at once."""
+
+    @model_validator(mode="after")
+    def _tls_by_url(self) -> Settings:
+        if self.tls and self.url.startswith("http:"):
+            raise ValueError("has tls, but its url begins with http:; write https:, or remove tls")
+        return self
 
 
 class _Refused(Exception):
@@ -139,9 +146,12 @@ async def open_influxdb(name: str, settings: Settings, site: SiteView) -> AsyncI
     # Takes most of a second to import on a small box; only who has such an uplink pays it.
     from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
 
+    basic = settings.username is not None
     client: Any = InfluxDBClientAsync(
         url=settings.url,
-        token=settings.token.get_secret_value(),
+        token=f"{settings.username}:{settings.secret or ''}" if basic else settings.token.get_secret_value(),
+        auth_basic=basic,
+        ssl_context=settings.context(),
         org=settings.org,
         timeout=TIMEOUT_MS,
         enable_gzip=settings.gzip,

@@ -3,11 +3,12 @@
     <prefix>/<site>/<equipment>/readings     {"time", "values": {point: value}, "quality": {point: ...} if not good}
     <prefix>/<site>/alarms/<alarm id>        retained while there is something to show, then emptied
     <prefix>/<site>/orders/<order id>        the same
+    <prefix>/<site>/incidents/<incident id>  the same
     <prefix>/<site>/status                   retained {"state": "online" or "offline"}, also as last will
     <prefix>/<site>/<equipment>/<point>/set  commands, if the site file allows them; answered on .../result
 
 Everything goes by QoS 1. Readings come from the log and are confirmed before the cursor moves: a broker that is
-away costs nothing but time. Alarms and orders are shown as they stand: all of them at each connect, with what
+away costs nothing but time. Alarms, orders and incidents are shown as they stand: all of them at each connect, with what
 the broker still shows from before and is over taken away, then each change.
 """
 
@@ -25,13 +26,14 @@ from typing import Annotated, Any, Literal
 
 import aiomqtt
 import orjson
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, StringConstraints
 
 from drivers.driver import Clock
 from drivers.point import Value
 from edge.uplinks.command import Command, parse_command
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.shape import Row, SiteView, Stats, UplinkDown, UplinkSettings
+from edge.uplinks.shape import Row, SiteView, Stats, UplinkDown
+from edge.uplinks.tls import NetworkSettings
 
 IN_FLIGHT = 100
 """Messages that wait for the broker's confirmation at a time; more only holds the loop for longer at a time."""
@@ -46,8 +48,7 @@ QUEUED = 1000
 """Incoming messages that may wait; more are dropped by the library."""
 OBEYED = 20
 """Commands that may be under way at a time; more are refused."""
-KINDS = ("alarm", "order")
-OVER = frozenset({"normal", "verified", "cancelled"})
+OVER = frozenset({"normal", "verified", "cancelled", "closed"})
 """States after which there is nothing more to show."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_IN_TOPICS = re.compile(r"[/+#\x00]")
@@ -59,16 +60,13 @@ Write = Callable[[str, Value, str, str, float | None], Awaitable[Body]]
 log = logging.getLogger(__name__)
 
 
-class Settings(UplinkSettings):
+class Settings(NetworkSettings):
     """Keys of an uplink of type `mqtt`."""
 
     type: Literal["mqtt"]
     host: str = Field(default="127.0.0.1", min_length=1)
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """1883, or 8883 with tls, where it says nothing."""
-    username: str | None = None
-    password: SecretStr | None = None
-    tls: bool = False
     commands: bool = False
     """Whether `.../set` is listened to."""
     prefix: Annotated[str, StringConstraints(pattern=r"^[^/+#$\s]+(/[^/+#\s]+)*$")] = "courtyard"
@@ -133,8 +131,8 @@ class MqttNorth:
             raise UplinkDown(f"{self._where()} did not confirm: {error}", LOOK_AGAIN_S) from None
 
     def announce(self, kind: str, key: str, body: Body | None) -> None:
-        """Show an alarm or order as it stands now; None: there is nothing more to show. Does not wait."""
-        if kind not in KINDS:
+        """Show an alarm, order or incident as it stands now; None: there is nothing more to show. Does not wait."""
+        if kind not in self._current:
             return
         self._changes.pop((kind, key), None)  # what changed last goes last
         self._changes[kind, key] = body
@@ -202,15 +200,14 @@ class MqttNorth:
             await writer.wait_closed()
 
     def _made(self) -> Outbox:
-        password = self._settings.password
         return Outbox(
             self._settings.host,
             self._port,
             username=self._settings.username,
-            password=password.get_secret_value() if password else None,
+            password=self._settings.secret,
             # Always the same: the broker then ends a dead connection of ours, and its will, before this one begins.
             identifier=f"courtyard-{self._site.id}-{self._name}",
-            tls_params=aiomqtt.TLSParameters() if self._settings.tls else None,
+            tls_context=self._settings.context(),
             will=aiomqtt.Will(f"{self._base}/status", _json({"state": "offline"}), 1, True),
             timeout=CONNECT_S,
             keepalive=30,
@@ -223,11 +220,11 @@ class MqttNorth:
         """Online; everything as it stands; then the ear to the ground."""
         await client.publish(f"{self._base}/status", _json({"state": "online"}), 1, True)
         self._changes.clear()
-        for kind in KINDS:
-            for body in list(self._current[kind]()):
+        for kind, current in self._current.items():
+            for body in list(current()):
                 if not _over(body):
                     await self._show(client, kind, str(body["id"]), body)
-        await client.subscribe([(f"{self._base}/{kind}s/+", 1) for kind in KINDS])
+        await client.subscribe([(f"{self._base}/{kind}s/+", 1) for kind in self._current])
         if self._write is not None:
             await client.subscribe(f"{self._base}/+/+/set", 1)
 
@@ -336,6 +333,7 @@ async def open_mqtt(
     *,
     current_alarms: Callable[[], Iterable[Body]] = tuple,
     current_orders: Callable[[], Iterable[Body]] = tuple,
+    current_incidents: Callable[[], Iterable[Body]] = tuple,
     write: Write | None = None,
     refusal: type[Exception] = Refusal,
 ) -> AsyncIterator[MqttNorth]:
@@ -344,9 +342,8 @@ async def open_mqtt(
     `current_...` give bodies with `id` and `state`; `write` carries out commands and raises `refusal` for what
     it will not do.
     """
-    uplink = MqttNorth(
-        name, settings, site, clock, {"alarm": current_alarms, "order": current_orders}, write, refusal
-    )
+    current = {"alarm": current_alarms, "order": current_orders, "incident": current_incidents}
+    uplink = MqttNorth(name, settings, site, clock, current, write, refusal)
     try:
         yield uplink
     finally:

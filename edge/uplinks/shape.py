@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
 
 from drivers.point import Value
 from drivers.profile import Strict
@@ -18,6 +19,11 @@ class UplinkSettings(Strict):
     """Keys of one uplink in the site file. Each destination extends it."""
 
     type: str
+
+    def placed(self, folder: Path, note: Callable[[tuple[str, ...], str], None]) -> Self:
+        """With the names of files followed from `folder`; what is wrong with them goes to `note(keys, message)`."""
+        del folder, note
+        return self
 
 
 class UplinkDown(Exception):
@@ -105,12 +111,17 @@ class Stats:
     """Why it is down; the last reason why it was, where it is up again."""
     oldest_ns: int | None = None
     """Time of the oldest row that the far end does not have; None where it has all."""
+    events: int = 0
+    """Entries of the journal that the far end has confirmed."""
+    oldest_event_ns: int | None = None
+    """Time of the oldest entry of the journal that the far end does not have; None where it has all."""
     behind: Callable[[], int] = lambda: 0
     """Counts the rows that the far end does not have."""
 
     def lag_s(self, now_ns: int) -> float:
-        """How old the oldest row is that the far end does not have; 0 where it has all."""
-        return 0.0 if self.oldest_ns is None else max(0.0, (now_ns - self.oldest_ns) / 1e9)
+        """How old the oldest row or entry is that the far end does not have; 0 where it has all."""
+        waiting = [each for each in (self.oldest_ns, self.oldest_event_ns) if each is not None]
+        return max(0.0, (now_ns - min(waiting)) / 1e9) if waiting else 0.0
 
 
 class Entry(Protocol):

@@ -16,6 +16,7 @@ from edge.store.readings import ReadingsStore, open_readings
 from edge.uplinks import UPLINKS, Uplink, open_uplinks, view_of
 from edge.uplinks.shape import EquipmentView, PointView
 from tests.support import eventually, free_port
+from tests.uplinks.books import Books
 
 
 class House:
@@ -24,6 +25,7 @@ class House:
     def __init__(self, store: ReadingsStore, **uplinks: dict[str, object]) -> None:
         self.clock = ManualClock()
         self.store = store
+        self.ledger = self.clerk = Books()
         self.uplinks: dict[str, Uplink] = {}
         self.desk = self
         point = SimpleNamespace(id="pump-1.pressure", unit="bar", title=Text("压力", "Pressure"))

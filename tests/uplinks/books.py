@@ -1,0 +1,56 @@
+"""A ledger and its clerk that keep everything in memory, for uplinks under test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that happened."""
+
+    kind: str
+    subject: str
+    time_ns: int = 0
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Books:
+    """Both at once."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[int, Entry]] = []
+        self.state: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def add(self, kind: str, subject: str, time_ns: int = 0) -> int:
+        """Something happens; its number."""
+        number = len(self.entries) + 1
+        self.entries.append((number, Entry(kind, subject, time_ns)))
+        return number
+
+    async def load(self, kind: str) -> dict[str, dict[str, Any]]:
+        return {key: body for (of, key), body in self.state.items() if of == kind}
+
+    async def journal(
+        self,
+        kind: str | None = None,
+        subject: str | None = None,
+        after: int = 0,
+        limit: int = 1000,
+        newest_first: bool = False,
+    ) -> list[tuple[int, Entry]]:
+        found = [
+            (number, entry)
+            for number, entry in self.entries
+            if number > after and kind in (None, entry.kind) and subject in (None, entry.subject)
+        ]
+        return (found[::-1] if newest_first else found)[:limit]
+
+    async def note(self, kind: str, subject: str, body: dict[str, Any], state: Any = None) -> None:
+        self.entries.append((len(self.entries) + 1, Entry(kind, subject, 0, body)))
+        self.state.update(state or {})
+
+    async def keep(self, state: Mapping[tuple[str, str], dict[str, Any] | None]) -> None:
+        self.state.update({place: body for place, body in state.items() if body is not None})
