@@ -8,8 +8,8 @@
     <prefix>/<site>/<equipment>/<point>/set  commands, if the site file allows them; answered on .../result
 
 Everything goes by QoS 1. Readings come from the log and are confirmed before the cursor moves: a broker that is
-away costs nothing but time. Alarms, orders and incidents are shown as they stand: all of them at each connect, with what
-the broker still shows from before and is over taken away, then each change.
+away costs nothing but time. Alarms, orders and incidents are shown as they stand: all of them at each connect, with
+what the broker still shows from before and is over taken away, then each change.
 """
 
 from __future__ import annotations
