@@ -31,7 +31,7 @@ class Patience:
 
     def answered(self, delay_s: float) -> None:
         """It took so long; less than predicted counts as nothing."""
-        if delay_s > self._slowest:
+        if delay_s > self._slowest:  # noqa: PLR1730  # max() would cost a call for each answer
             self._slowest = delay_s
         self._count += 1
         if not self._count % _SPAN:
