@@ -63,6 +63,10 @@ class Disk:
         """See `ReadingsFile.commit`. The file must be open."""
         await self._writer.run(partial(self._open_file().commit, rows, cursors))
 
+    async def write(self, work: Callable[[ReadingsFile], T]) -> T:
+        """Do `work` in the writer's thread, between two commits; they wait for it. The file must be open."""
+        return await self._writer.run(partial(work, self._open_file()))
+
     async def read(self, work: Callable[[ReadingsFile], T], nothing: T) -> T:
         """What `work` finds in the file; `nothing` where there is no file to look into."""
         return await self._reader.run(partial(self._query, work, nothing)) if self.open else nothing

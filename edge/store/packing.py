@@ -22,6 +22,8 @@ LOWEST, HIGHEST = -(2**63), 2**64 - 1
 _ABSENT: list[Any] = []
 """Stands where the row has no value for a point of its layout; no value is ever a list."""
 
+UNCERTAIN = Quality.UNCERTAIN_CLOCK.value
+
 Qualities = tuple[str, ...] | None
 
 
@@ -103,3 +105,11 @@ def unpack_qualities(packed: bytes | None, count: int) -> Qualities:
     if isinstance(marks, str):
         return (marks,) * count
     return tuple(marks.get(str(place), GOOD) for place in range(count))
+
+
+def settle(qualities: Qualities) -> Qualities:
+    """The qualities once the time is known: what was uncertain only for that is good."""
+    if qualities is None or UNCERTAIN not in qualities:
+        return qualities
+    kept = tuple(GOOD if mark == UNCERTAIN else mark for mark in qualities)
+    return None if all(mark == GOOD for mark in kept) else kept

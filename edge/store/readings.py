@@ -54,6 +54,7 @@ class ReadingsStore:
         self._first = 1  # number of this run's first row
         self._last = 0
         self._reserved = 0
+        self._held: int | None = None
         self._floor = 0  # rows up to here went away with a damaged file
         self._positions: dict[str, int] = {}
         self._durable: dict[str, int] = {}
@@ -99,6 +100,34 @@ class ReadingsStore:
         self._wake()
         return self._last
 
+    def hold(self, seq: int | None) -> None:
+        """Give rows with numbers from `seq` on to no uplink until None releases them: their stamps may change."""
+        self._held = seq
+        self._wake()
+
+    @property
+    def held(self) -> int | None:
+        """The number from which rows are held; None where none are. Held rows are not to be packed either."""
+        return self._held
+
+    async def restamp(self, first_seq: int, last_seq: int, shift_ns: int, *, known: bool) -> None:
+        """Add `shift_ns` to the stamps of the rows numbered so, on the disk and in memory; none changes its place.
+
+        With `known`, what was `uncertain/clock` is good. Done once for each `first_seq`, however often it is asked.
+        Raises StoreError where the disk does not take it: nothing is changed then.
+        """
+        async with self._turn:
+            if await self._work(lambda file: file.restamp(first_seq, last_seq, shift_ns, known=known)):
+                self._tail.restamp(first_seq, last_seq, shift_ns, known=known)
+
+    async def work(self, work: Callable[[ReadingsFile], T]) -> T:
+        """Do `work` with the file, between two commits, in the thread that writes: in slices under 50 ms, please.
+
+        Raises StoreError where the file is not open or does not take it.
+        """
+        async with self._turn:
+            return await self._work(work)
+
     async def flush(self) -> None:
         """Commit everything now. Where the disk takes nothing it returns all the same: see `trouble`."""
         await asyncio.shield(asyncio.ensure_future(self._commit()))
@@ -116,7 +145,8 @@ class ReadingsStore:
         if oldest is not None and seq >= oldest - 1:
             return newer
         nothing: list[Row] = []
-        older = await self._read(lambda file: file.read_after(seq, oldest, limit), nothing)
+        before = min(bound for bound in (oldest, self._held, LAST_NS) if bound is not None)
+        older = await self._read(lambda file: file.read_after(seq, before, limit), nothing)
         return (older + newer)[:limit]
 
     async def wait_after(self, seq: int) -> None:
@@ -188,7 +218,8 @@ class ReadingsStore:
 
     def _readable(self) -> int:
         """The newest row that may be given to an uplink: its number will never be given out again."""
-        return min(self._last, self._reserved)
+        newest = min(self._last, self._reserved)
+        return newest if self._held is None else min(newest, self._held - 1)
 
     def _wake(self) -> None:
         if self._waiters:
@@ -256,6 +287,17 @@ class ReadingsStore:
         wanted = {name: min(seq, upto) for name, seq in self._positions.items()}
         moved: dict[str, int | None] = {n: seq for n, seq in wanted.items() if self._durable.get(n) != seq}
         return moved | dict.fromkeys(self._durable.keys() - wanted.keys())
+
+    async def _work(self, work: Callable[[ReadingsFile], T]) -> T:
+        """Called under the lock."""
+        if not self._disk.open:
+            raise StoreError(f"{self.path} is not open; check the disk under {self.path.parent}")
+        try:
+            return await self._disk.write(work)
+        except sqlite3.DatabaseError as error:
+            if not isinstance(error, sqlite3.OperationalError) and not damaged(error):
+                raise
+            raise StoreError(f"{self.path} cannot be written ({error})") from error
 
     # When the disk does not do as it should
 

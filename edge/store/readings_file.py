@@ -7,6 +7,7 @@ each thousand rows leave the span of time that they cover, which is what a query
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from edge.store.packing import (
     absent,
     pack_qualities,
     pack_values,
+    settle,
     spread,
     unpack_qualities,
     unpack_values,
@@ -43,6 +45,9 @@ CREATE TABLE spans (
 );
 CREATE TABLE cursors (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE reserve (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL);
+""",
+    """
+CREATE TABLE restamps (first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, shift_ns INTEGER NOT NULL);
 """,
 ]
 """SQL from each schema to the next; a released one is never changed."""
@@ -90,6 +95,11 @@ class ReadingsFile:
         except BaseException:
             self._db.close()
             raise
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The connection, for whoever keeps tables of its own in this file. How rows lie in it is known here only."""
+        return self._db
 
     def close(self) -> None:
         """Close; SQLite folds its write-ahead log into the file with the last connection."""
@@ -146,6 +156,39 @@ class ReadingsFile:
             (seq, 2**63 - 1 if before is None else before, limit),
         ).fetchall()
         return [self._unpacked(*row) for row in found]
+
+    def forget(self, seq: int) -> None:
+        """Rows with numbers up to `seq` are gone: they are kept elsewhere, or nowhere."""
+        self._db.execute("DELETE FROM batches WHERE seq <= ?", (seq,))
+        self._db.execute("DELETE FROM spans WHERE last_seq <= ?", (seq,))
+
+    def restamp(self, first_seq: int, last_seq: int, shift_ns: int, *, known: bool) -> bool:
+        """Add `shift_ns` to the stamps of the rows numbered so; with `known` they are no longer uncertain.
+
+        Done once for each `first_seq`: asked for again, after a crash, it does nothing and says so.
+        """
+        with transaction(self._db) as db:
+            if db.execute("SELECT 1 FROM restamps WHERE first_seq = ?", (first_seq,)).fetchone():
+                return False
+            db.execute("INSERT INTO restamps VALUES (?, ?, ?)", (first_seq, last_seq, shift_ns))
+            between = (first_seq, last_seq)
+            db.execute("UPDATE batches SET time_ns = time_ns + ? WHERE seq BETWEEN ? AND ?", (shift_ns, *between))
+            db.execute(
+                "UPDATE spans SET first_ns = min(first_ns, first_ns + ?1), last_ns = max(last_ns, last_ns + ?1) "
+                "WHERE last_seq >= ?2 AND first_seq <= ?3",
+                (shift_ns, *between),
+            )
+            if known:
+                marked = db.execute(
+                    "SELECT seq, body, qualities FROM batches WHERE seq BETWEEN ? AND ? AND qualities NOT NULL",
+                    between,
+                ).fetchall()
+                settled = [
+                    (pack_qualities(settle(unpack_qualities(packed, len(unpack_values(body))))), seq)
+                    for seq, body, packed in marked
+                ]
+                db.executemany("UPDATE batches SET qualities = ? WHERE seq = ?", settled)
+        return True
 
     def readings(self, equipment: str, point: str, from_ns: int, to_ns: int, until_seq: int) -> Iterator[Reading]:
         """One point's readings with from_ns <= time < to_ns and numbers up to `until_seq`, as they were written."""

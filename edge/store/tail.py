@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
+from edge.store.packing import settle
 from edge.store.readings_file import Row
 
 KEPT_ROWS = 2_000
@@ -78,6 +79,15 @@ class Tail:
         """Add `by` to every number; returns the newest."""
         self._rows = deque(row._replace(seq=row.seq + by) for row in self._rows)
         return self._rows[-1].seq if self._rows else None
+
+    def restamp(self, first_seq: int, last_seq: int, shift_ns: int, *, known: bool) -> None:
+        """Add `shift_ns` to the stamps of the rows numbered so; with `known` they are no longer uncertain."""
+        self._rows = deque(
+            row._replace(time_ns=row.time_ns + shift_ns, qualities=settle(row.qualities) if known else row.qualities)
+            if first_seq <= row.seq <= last_seq
+            else row
+            for row in self._rows
+        )
 
     def _done(self) -> int:
         return max(0, self.committed - self._rows[0].seq + 1) if self._rows else 0
