@@ -14,7 +14,6 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
@@ -22,9 +21,11 @@ from typing import TypeVar
 from drivers.point import Value
 from edge.store.database import StoreError, StoreFault, damaged
 from edge.store.disk import Disk
-from edge.store.packing import GOOD, clean
+from edge.store.history import History, Sample
+from edge.store.packing import clean
 from edge.store.readings_file import ReadingsFile, Row, Standing
-from edge.store.span import Reading, thin
+from edge.store.span import Reading
+from edge.store.steps import Aggregate
 from edge.store.tail import Tail
 
 __all__ = ["ReadingsStore", "Row", "StoreError", "StoreFault", "open_readings"]
@@ -49,6 +50,7 @@ class ReadingsStore:
         self.path = path
         self._disk = Disk(path)
         self._tail = Tail(WAITING_VALUES)
+        self._history = History(self._tail, self._read)
         self._turn = asyncio.Lock()
         self._before: Standing | None = None  # where the file stood at the start; None until it was opened
         self._first = 1  # number of this run's first row
@@ -180,25 +182,29 @@ class ReadingsStore:
         return count
 
     async def query(
-        self, point_id: str, from_ns: int, to_ns: int, every_ns: int | None = None, limit: int = 10_000
+        self,
+        point_id: str,
+        from_ns: int,
+        to_ns: int,
+        every_ns: int | None = None,
+        limit: int = 10_000,
+        aggregate: Aggregate = "mean",
     ) -> list[Reading]:
         """(time, value, quality) of one point with from_ns <= time < to_ns, oldest first, at most `limit`.
 
-        With `every_ns` one for each step: the mean of its good numbers, else its last. Raises StoreError.
+        With `every_ns` one for each step by `aggregate`: see `steps.Steps`. Raises StoreError.
         """
-        equipment, _, point = point_id.rpartition(".")
-        from_ns, to_ns = max(from_ns, -LAST_NS), min(to_ns, LAST_NS)
-        step, most, until = (None if every_ns is None else max(every_ns, 1)), max(limit, 1), self._tail.committed
-        fresh = [
-            _reading(row, point)
-            for row in self._tail.uncommitted()
-            if row.equipment == equipment and from_ns <= row.time_ns < to_ns and point in row.points
-        ]
+        return await self._history.query(point_id, from_ns, to_ns, every_ns, limit, aggregate)
 
-        def search(file: ReadingsFile) -> list[Reading]:
-            return thin(chain(file.readings(equipment, point, from_ns, to_ns, until), fresh), step, most)
+    def history(
+        self, points: Sequence[str] | None, from_ns: int, to_ns: int, page: int = 10_000
+    ) -> AsyncIterator[list[Sample]]:
+        """Pages of (time, point, value, quality) of these points (None: all) with from_ns <= time < to_ns.
 
-        return await self._read(search, thin(fresh, step, most))
+        In order of time, readings of the same time in order of their arrival; the memory that it takes does not
+        grow with the span. What is recorded meanwhile comes where its time has not been passed. Raises StoreError.
+        """
+        return self._history.samples(points, from_ns, to_ns, page)
 
     @property
     def trouble(self) -> str | None:
@@ -391,8 +397,3 @@ async def open_readings(path: Path, commit_s: float = 1.0) -> AsyncIterator[Read
             await store._close()
     finally:
         await store._disk.end()
-
-
-def _reading(row: Row, point: str) -> Reading:
-    place = row.points.index(point)
-    return row.time_ns, row.values[place], row.qualities[place] if row.qualities else GOOD

@@ -210,6 +210,27 @@ class ReadingsFile:
                 qualities = unpack_qualities(packed, len(values))
                 yield time_ns, values[place], qualities[place] if qualities else GOOD
 
+    def rows_between(self, from_ns: int, to_ns: int, until_seq: int) -> Iterator[Row]:
+        """Rows with from_ns <= time < to_ns and numbers up to `until_seq`, in order of their numbers."""
+        found = self._db.execute(
+            "SELECT b.seq, b.time_ns, b.layout, b.body, b.qualities, b.source_ns FROM spans s CROSS JOIN batches b "
+            "ON b.seq BETWEEN s.first_seq AND s.last_seq WHERE s.last_ns >= ? AND s.first_ns < ? "
+            "AND b.time_ns >= ? AND b.time_ns < ? AND b.seq <= ? ORDER BY s.first_seq, b.seq",
+            (from_ns, to_ns, from_ns, to_ns, until_seq),
+        )
+        return (self._unpacked(*row) for row in found)
+
+    def next_span(self, from_ns: int) -> tuple[int | None, int | None]:
+        """Where the next span with rows at `from_ns` or later begins, and the nearest end of those there."""
+        span = self._db.execute("SELECT min(first_ns) FROM spans WHERE last_ns >= ?", (from_ns,)).fetchone()
+        if span[0] is None:
+            return None, None
+        begin = max(span[0], from_ns)
+        end = self._db.execute(
+            "SELECT min(last_ns) FROM spans WHERE last_ns >= ? AND first_ns <= ?", (begin, begin)
+        ).fetchone()
+        return begin, end[0]
+
     def _learn_layouts(self) -> None:
         """Read the layouts that another connection has added."""
         query = "SELECT id, equipment, points FROM layouts WHERE id > ?"
