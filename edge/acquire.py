@@ -26,8 +26,11 @@ log = logging.getLogger(__name__)
 class Acquired:
     """One connection of the site, and what is known of it now."""
 
-    def __init__(self, connection: Connection, engine: Engine, clock: Clock, urgent: Collection[str] = ()) -> None:
-        """`urgent`: ids of the points that alarm rules look at; they are read first."""
+    def __init__(
+        self, connection: Connection, engine: Engine, clock: Clock, urgent: Collection[str] = (), phase_s: float = 0.0
+    ) -> None:
+        """`urgent`: ids of the points that alarm rules look at; they are read first. `phase_s`: see `Poller`."""
+        self._phase_s = phase_s
         self.connection = connection
         self.tally = Tally()
         self.reason = "not opened yet"
@@ -62,7 +65,7 @@ class Acquired:
             share = settings.probe_share if isinstance(settings, PolledSettings) else PROBE_SHARE
             self._poller = Poller(
                 polled, self.connection.requests, self._clock, self._take,
-                before=self._poller, urgent=self._urgent, probe_share=share,
+                before=self._poller, urgent=self._urgent, probe_share=share, phase_s=self._phase_s,
             )  # fmt: skip
             await self._poller.run()
         else:

@@ -22,6 +22,7 @@ from edge.clock import SystemClock
 from edge.console.server import Console, ConsoleBusy, serve_console
 from edge.desk import DeskRefused
 from edge.house import House, build
+from edge.loop import settled
 from edge.notify import Notifier
 from edge.site import Site
 from edge.site_file import load_site
@@ -167,4 +168,5 @@ async def serve(config: Path, state: Path) -> int:
 
 
 def _announce(site: Site, house: House, console: Console) -> None:
+    settled()
     log.info("%s runs: %d equipment, console at %s", site.info.name, len(site.equipment), console.url)

@@ -11,6 +11,13 @@ import heapq
 import itertools
 import time
 
+GRID_S = 0.05
+"""What wakes by the clock wakes at multiples of this: waking a processor costs more than what is then done."""
+_COARSE_S = 0.25
+"""Sleeps of at least this length end on the grid."""
+_EARLY_S = 0.001
+"""A timer of the event loop may be so much too early: who wakes then would only sleep again."""
+
 
 class SystemClock:
     """The box's own clocks."""
@@ -24,12 +31,15 @@ class SystemClock:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait; where that is long, to the nearest twentieth of a second, so that sleepers wake together."""
+        if seconds >= _COARSE_S:
+            now = time.monotonic()
+            seconds = round((now + seconds) / GRID_S) * GRID_S - now
         await asyncio.sleep(seconds)
 
     async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
         """Wait until `woken` is done, at most so long."""
-        timer = asyncio.get_running_loop().call_later(seconds, _wake, woken)
+        timer = asyncio.get_running_loop().call_later(seconds + _EARLY_S, _wake, woken)
         try:
             await woken
         finally:

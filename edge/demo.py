@@ -23,6 +23,7 @@ from edge.clock import SystemClock
 from edge.console.server import Console
 from edge.data import CONFIG, SCENARIOS
 from edge.house import House
+from edge.loop import settled
 from edge.site import Site
 from edge.site_file import load_site
 from edge.terminal import Terminal
@@ -139,6 +140,7 @@ async def demo(arguments: argparse.Namespace) -> int:
                 end = asyncio.get_running_loop().call_later(arguments.for_s, stop.set) if arguments.for_s else None
 
                 def ready(house: House, console: Console) -> None:
+                    settled()
                     terminal.begin(house, console.url, len(served.endpoints))
 
                 with terminal:

@@ -32,6 +32,11 @@ from edge.upkeep.engine import UpkeepEngine
 from edge.upkeep.orders import OrderEvent, OrderState
 from edge.uplinks import Uplink
 
+TOGETHER = 50
+"""Connections whose turns come at the same moment: few enough to be done within some 5 ms."""
+PHASE_S = 0.05
+"""Between these moments."""
+
 
 @dataclass(slots=True, eq=False)
 class House:
@@ -102,7 +107,10 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
     dispatcher = Dispatcher(site.duty, site.info.language, clock, record, site.zone, state)
     dispatcher.restore(await ledger.load("ladder"))
     urgent = alarm_points(site.rules)
-    ways = {name: Acquired(each, engine, clock, urgent) for name, each in site.connections.items()}
+    ways = {
+        name: Acquired(each, engine, clock, urgent, number // TOGETHER * PHASE_S % 1.0)
+        for number, (name, each) in enumerate(site.connections.items())
+    }
     uplinks: dict[str, Uplink] = {}
     commands = PointCommands(site, engine, clerk, ways, clock, hub)
     await commands.restore(ledger)

@@ -6,6 +6,7 @@ The same load costs the daemon about a quarter less processor time on uvloop (`m
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -20,6 +21,12 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return made
+
+
+def settled() -> None:
+    """All that a long run keeps has been made: the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -202,8 +202,8 @@ class ModbusLink:
         """Leave the line quiet for as long as frames and devices need, and settle what the unit still owes."""
         quiet_s = max(pause_s, self._line.silence_s)
         if quiet_s > 0:
-            wait_s = self._wire.quiet_since_s + quiet_s - asyncio.get_running_loop().time()
-            if wait_s > 0:
+            until_s = self._wire.quiet_since_s + quiet_s
+            while (wait_s := until_s - self._wire.now_s()) > 0:  # noqa: ASYNC110  # a timer may be a bit early
                 await asyncio.sleep(wait_s)
         if owing := self._owing.get(unit):
             with suppress(TimeoutError):

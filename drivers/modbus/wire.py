@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
@@ -39,6 +41,7 @@ class Wire(asyncio.Protocol):
         self._sent_s = 0.0
         self._gate = gate
         self._loop = asyncio.get_running_loop()
+        self.now_s = precise(self._loop)
         self._made: asyncio.Future[None] = self._loop.create_future()
         self._answer: asyncio.Future[bytes] | None = None
         self._begin: asyncio.TimerHandle | None = None
@@ -56,7 +59,7 @@ class Wire(asyncio.Protocol):
         timer = self._loop.call_later(timeout_s, _expire, answer)
         if begin_s is not None:
             self._begin = self._loop.call_later(begin_s, _expire, answer)
-        self._sent_s, self.begun_s = self._loop.time(), None
+        self._sent_s, self.begun_s = self.now_s(), None
         self._gate.ask(packet)
         self.transport.write(packet)
         try:
@@ -65,7 +68,7 @@ class Wire(asyncio.Protocol):
             timer.cancel()
             self._begun()
             self._answer = None
-            self.quiet_since_s = self._loop.time()
+            self.quiet_since_s = self.now_s()
 
     def _begun(self) -> None:
         """Bytes have come, or are no longer waited for."""
@@ -111,7 +114,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes, in any pieces."""
-        self.quiet_since_s = self._loop.time()
+        self.quiet_since_s = self.now_s()
         if self.begun_s is None:
             self.begun_s = self.quiet_since_s - self._sent_s
         self._begun()
@@ -130,6 +133,11 @@ class Wire(asyncio.Protocol):
         self.transport = None
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionResetError())
+
+
+def precise(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """The loop's clock, to better than a millisecond: uvloop's own stands still for the length of one round."""
+    return time.monotonic if type(loop).__module__.startswith("uvloop") else loop.time
 
 
 def _expire(answer: asyncio.Future[bytes]) -> None:

@@ -43,6 +43,8 @@ class Turn:
     """As last told downstream."""
     misses: int = 0
     """Time-outs of this request in a row."""
+    placed: bool = False
+    """Whether its turns lie on the grid of its period: all but the first do."""
     logged_s: float = NEVER_S
     """When an answer of its that cannot be used was last logged."""
 

@@ -76,10 +76,13 @@ class Poller:
         before: Poller | None = None,
         urgent: Collection[str] = (),
         probe_share: float = PROBE_SHARE,
+        phase_s: float = 0.0,
     ) -> None:
         """`before`: the poller of the same connection until it was lost; its values and figures go on.
         `urgent`: ids of the points that alarm rules look at; their blocks go first.
+        `phase_s`: turns come at multiples of their period after this time, on all connections alike.
         """
+        self._phase_s = phase_s
         self._link = link
         self._clock = clock
         self._emit = emit
@@ -218,6 +221,9 @@ class Poller:
         """Its next turn on the grid; those that have passed meanwhile are skipped."""
         now, period_s = self._clock.mono_s(), turn.request.period_s
         release_s = turn.release_s + period_s
+        if not turn.placed:
+            turn.placed = True
+            release_s -= (release_s - self._phase_s) % period_s
         if release_s < now:
             skipped = -int((release_s - now) // period_s)  # rounded up
             if not turn.device.figures.overruns:

@@ -113,6 +113,7 @@ async def main(config: Path, state: Path, settle_s: float, window_s: float, *, p
 
     def ready(house: House, console: Console) -> None:
         started = time.perf_counter() - began
+        loop.settled()
 
         async def once() -> None:
             found = await measure(house, settle_s, window_s, profiled=profiled) if window_s else {}
