@@ -79,7 +79,7 @@ async def test_a_write_wakes_the_sleeping_line_and_goes_ahead_of_all_reads() -> 
         busy = asyncio.create_task(stand.poller.write(pump, pump.points[1], 8))
         await stand.run(1)
         assert await busy == 8
-        assert stand.line.reads[3:] == [(60.0, "a"), (60.1, "b"), (60.15, "c")]
+        assert stand.line.reads[3:] == [(20.0, "a"), (20.1, "b"), (20.15, "c")]
         assert stand.line.writes[1:] == [(60.05, "b", 8)]
         assert stand.poller.figures.writes == 2
 
