@@ -75,12 +75,12 @@ async def test_a_write_wakes_the_sleeping_line_and_goes_ahead_of_all_reads() -> 
         await stand.run(0.1)
         assert await writing == 7
         assert stand.line.writes == [(30.0, "a", 7)]
-        await stand.run(29.92)
+        await stand.run(49.92)
         busy = asyncio.create_task(stand.poller.write(pump, pump.points[1], 8))
         await stand.run(1)
         assert await busy == 8
-        assert stand.line.reads[3:] == [(20.0, "a"), (20.1, "b"), (20.15, "c")]
-        assert stand.line.writes[1:] == [(60.05, "b", 8)]
+        assert stand.line.reads[6:] == [(80.0, "a"), (80.1, "b"), (80.15, "c")]
+        assert stand.line.writes[1:] == [(80.05, "b", 8)]
         assert stand.poller.figures.writes == 2
 
 
