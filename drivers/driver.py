@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
@@ -71,6 +71,11 @@ class Settings(BaseModel):
     parent: str | tuple[str, ...] = ""
     """What this way hangs on (a switch, a supply): one or several of equipment ids and `connection:NAME`."""
 
+    @property
+    def at_once(self) -> int:
+        """How many requests may be out on the connection."""
+        return 1
+
 
 class PolledSettings(Settings):
     """Keys of a connection whose devices answer when asked."""
@@ -94,6 +99,9 @@ class Request:
     period_s: float
     wire_s: float
     """Predicted time that the request and its reply occupy the connection, the device's own delay included."""
+    lane: object = field(default=None, kw_only=True)
+    """What answers it. Of one lane only `lane_width` requests are out, however many the connection allows."""
+    lane_width: int = field(default=1, kw_only=True)
 
 
 class Link(Protocol):
@@ -112,6 +120,15 @@ class PolledLink(Link, Protocol):
     @property
     def settle_s(self) -> float:
         """How long a device that has timed out is left alone, lest its late answer be taken for the next."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """How many requests may be out. Above 1, each is sent only after `ready` has allowed it."""
+        ...
+
+    def ready(self, device: Device, *, write: bool = False) -> bool:
+        """Whether one more request may go to a device, beside those that are out; a write goes alone to its unit."""
         ...
 
     async def read(self, request: Any, timeout_s: float | None = None) -> Batch:

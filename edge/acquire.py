@@ -38,13 +38,17 @@ class Acquired:
         self._engine = engine
         self._clock = clock
         self._urgent = urgent
-        self._load = load_of(connection.driver, connection.requests, urgent) if connection.requests else None
+        self._load = self._planned(urgent) if connection.requests else None
         self._since_ns = clock.wall_ns()
         self._link: Link | None = None
         self._poller: Poller | None = None
         self._deserted = False
         """Open, but none of its devices answers."""
         engine.connection(connection.name, up=False)
+
+    def _planned(self, urgent: Collection[str]) -> Load:
+        connection = self.connection
+        return load_of(connection.driver, connection.requests, urgent, connection.settings.at_once)
 
     async def run(self) -> None:
         """Open and read until the connection fails."""

@@ -1,8 +1,8 @@
-"""Bus calculus: what a configuration costs a wire, who costs it, how old a value can become, and what would help.
+"""Bus calculus: what a configuration costs a wire, who costs it, and how old a value can become.
 
 What comes in: a checked connection with its planned requests. What goes out: for each request its wire time, its
-share, and the worst-case age of its points; for each device its share; and where it does not fit, advice with
-numbers. Pure; the same figures are shown before the start (`courtyard check`) and beside the measured ones.
+share, and the worst-case age of its points; for each device its share. Pure; the same figures are shown before the
+start (`courtyard check`) and beside the measured ones. What would help where it does not fit is in `relief`.
 
 Definitions. A request occupies the wire for C: its own characters, the answer's, the silences that end frames, the
 device's delay and the pause before it. Its share is C / T, T its period; the load of a connection is the sum.
@@ -20,6 +20,12 @@ The blocking B is the least w that equals the sum of these. It holds while all d
 
 The worst-case age of a point is T + B + C: a value was read at the very start of one turn's exchange, and the next
 one comes in a period later, after the longest wait. Where B + C is above T, a turn may come late or be skipped.
+A point that several requests read is as old as the best of them makes it.
+
+Where a connection lets n requests be out at once, its load is the larger of sum / n and of the fullest lane (the
+requests of one unit, of which one is out at a time, or as many as the unit takes). A turn waits only while its own
+lane is full or all n places are: B is then what those of its lane take, divided by the lane's width, plus what all
+others take, divided by n, and what may be under way of a lower rank counts once in each of the two.
 """
 
 from __future__ import annotations
@@ -29,15 +35,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from drivers.driver import Driver, Request, Settings
-from drivers.point import Device
+from drivers.driver import Driver, Request
 from edge.alarms.rule import Rule
 from edge.alarms.truth import Above, Below, OneOf, leaves
 
-ROOMY = 0.7
-"""A line is not planned fuller than this, so that retries and writes have room (domain practice: 60 to 70 %)."""
 _ENDLESS_S = 3600.0
-_FASTER = (2400, 4800, 9600, 19200, 38400, 57600, 115200)
+
+
+_Work = dict[float, float]
+"""Wire time of all requests of each period, once each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ class Load:
     requests: tuple[RequestLoad, ...]
     devices: Mapping[str, float]
     """Share of the wire's time of each equipment, the dearest first."""
+    points: Mapping[str, RequestLoad]
+    """By point id: the request that keeps it youngest."""
 
     @property
     def worst_age_s(self) -> float | None:
@@ -108,20 +116,39 @@ class Load:
         }
 
 
-def load_of(driver: Driver, requests: Sequence[Request], urgent: Collection[str] = ()) -> Load:
-    """What planned requests cost their connection; `urgent` are ids of the points that alarm rules look at."""
+def load_of(driver: Driver, requests: Sequence[Request], urgent: Collection[str] = (), at_once: int = 1) -> Load:
+    """What planned requests cost their connection, of which `at_once` may be out.
+
+    `urgent` are ids of the points that alarm rules look at.
+    """
     describe = driver.describe or (lambda request: {})
-    ranked = [(each, any(point.id in urgent for point in each.block.points)) for each in requests]
-    ranks = {rank: _per_period(each for each, of in ranked if of is rank) for rank in (False, True)}
-    longest_s = max((each.wire_s for each, rank in ranked if not rank), default=0.0)
-    blocked: dict[tuple[float, float, bool], float] = {}
-    rows = []
-    for each, rank in ranked:
-        kind = (each.period_s, each.wire_s, rank)
-        if kind not in blocked:
-            blocked[kind] = _blocking_s(each, ranks[rank], {} if rank else ranks[True], longest_s if rank else 0.0)
-        rows.append(RequestLoad(each, describe(each), each.wire_s / each.period_s, blocked[kind]))
-    return Load(_sum(requests), tuple(rows), shares(requests))
+    waits = _Waits(requests, urgent, at_once)
+    rows = tuple(
+        RequestLoad(each, describe(each), each.wire_s / each.period_s / at_once, waits.longest_s(each))
+        for each in requests
+    )
+    points: dict[str, RequestLoad] = {}
+    for row in rows:
+        for point in row.request.block.points:
+            known = points.get(point.id)
+            if known is None or row.worst_age_s < known.worst_age_s:
+                points[point.id] = row
+    return Load(total_of(requests, at_once), rows, shares(requests, at_once), points)
+
+
+def total_of(requests: Iterable[Request], at_once: int = 1) -> float:
+    """The share of a connection's time that requests need; above 1 they cannot fit."""
+    total, lanes = 0.0, dict[object, float]()
+    for each in requests:
+        share = each.wire_s / each.period_s
+        total += share
+        lane = _lane(each)
+        lanes[lane] = lanes.get(lane, 0.0) + share / each.lane_width
+    return max(total / at_once, *lanes.values()) if at_once > 1 and lanes else total
+
+
+def _lane(request: Request) -> object:
+    return request.device if request.lane is None else request.lane
 
 
 def alarm_points(rules: Iterable[Rule]) -> frozenset[str]:
@@ -130,95 +157,82 @@ def alarm_points(rules: Iterable[Rule]) -> frozenset[str]:
     return frozenset(leaf.point.id for leaf in conditions if isinstance(leaf, Above | Below | OneOf))
 
 
-def shares(requests: Iterable[Request]) -> dict[str, float]:
+def shares(requests: Iterable[Request], at_once: int = 1) -> dict[str, float]:
     """Each equipment's share of the wire's time, the dearest first."""
     found: dict[str, float] = {}
     for each in requests:
-        found[each.device.id] = found.get(each.device.id, 0.0) + each.wire_s / each.period_s
+        found[each.device.id] = found.get(each.device.id, 0.0) + each.wire_s / each.period_s / at_once
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _sum(requests: Iterable[Request]) -> float:
-    return sum(each.wire_s / each.period_s for each in requests)
-
-
-def _per_period(requests: Iterable[Request]) -> dict[float, float]:
+def per_period(requests: Iterable[Request]) -> _Work:
     """Wire time of all requests of each period, once each."""
-    found: dict[float, float] = {}
+    found: _Work = {}
     for each in requests:
         found[each.period_s] = found.get(each.period_s, 0.0) + each.wire_s
     return found
 
 
-def _blocking_s(
-    request: Request, rank: Mapping[float, float], above: Mapping[float, float], under_way_s: float
-) -> float:
-    """The least w of the definition above, found from below: by period the costs of its own rank and of the one
-    above, and what may be under way of the one below. Where nothing is left over for its rank it ends at an hour."""
-    period_s = request.period_s
-    others = {other: cost - (request.wire_s if other == period_s else 0.0) for other, cost in rank.items()}
-    waited, longer = -1.0, under_way_s
-    while waited + 1e-9 < longer < _ENDLESS_S:
-        waited = longer
-        longer = under_way_s
-        for other, cost in others.items():
-            longer += cost * min(_turns(period_s / other), 1 + _turns(waited / other))
-        for other, cost in above.items():
-            longer += cost * (1 + _turns(waited / other))
-    return longer
+class _Rivals:
+    """What a turn may wait for: the requests of a lane, or all."""
+
+    def __init__(self, requests: Sequence[tuple[Request, bool]]) -> None:
+        ordinary = [each for each, urgent in requests if not urgent]
+        self.longest_s = max((each.wire_s for each in ordinary), default=0.0)
+        """Of the ordinary ones."""
+        self._ordinary = per_period(ordinary)
+        self._urgent = per_period(each for each, urgent in requests if urgent)
+
+    def work_s(self, turn: Request, waited_s: float, *, urgent: bool) -> float:
+        """What they do before a turn that has waited so long, its own exchange apart."""
+        total = 0.0
+        for other, cost in (self._urgent if urgent else self._ordinary).items():
+            rest = cost - (turn.wire_s if other == turn.period_s else 0.0)
+            total += rest * min(_turns(turn.period_s / other), 1 + _turns(waited_s / other))
+        if not urgent:
+            for other, cost in self._urgent.items():
+                total += cost * (1 + _turns(waited_s / other))
+        return total
+
+
+class _Waits:
+    """The longest wait of each request, by the definition above."""
+
+    def __init__(self, requests: Sequence[Request], urgent: Collection[str], at_once: int) -> None:
+        ranked = [(each, any(point.id in urgent for point in each.block.points)) for each in requests]
+        self._at_once = at_once
+        self._urgent = {each for each, rank in ranked if rank}
+        self._all = _Rivals(ranked)
+        self._known: dict[tuple[float, float, bool, object], float] = {}
+        lanes: dict[object, list[tuple[Request, bool]]] = {}
+        for each, rank in ranked if at_once > 1 else ():
+            lanes.setdefault(_lane(each), []).append((each, rank))
+        self._lanes = {lane: _Rivals(rivals) for lane, rivals in lanes.items()}
+
+    def longest_s(self, request: Request) -> float:
+        """Found from below. Where nothing is left over for its rank it ends at an hour."""
+        lane = _lane(request) if self._lanes else None
+        kind = request.period_s, request.wire_s, request in self._urgent, lane
+        if kind not in self._known:
+            waited, longer = -1.0, self._after(request, 0.0)
+            while waited + 1e-9 < longer < _ENDLESS_S:
+                waited, longer = longer, self._after(request, longer)
+            self._known[kind] = longer
+        return self._known[kind]
+
+    def _after(self, request: Request, waited_s: float) -> float:
+        """How long it waits at most, where it waits at least so long."""
+        urgent = request in self._urgent
+        every = self._all.work_s(request, waited_s, urgent=urgent)
+        under_way_s = self._all.longest_s if urgent else 0.0
+        if not self._lanes:
+            return every + under_way_s
+        lane = self._lanes[_lane(request)]
+        own = lane.work_s(request, waited_s, urgent=urgent)
+        under_way_s += lane.longest_s if urgent else 0.0
+        return own / request.lane_width + (every - own) / self._at_once + under_way_s
 
 
 def _turns(number: float) -> int:
     """Rounded up, but not for what a float carries beyond a whole number."""
     return math.ceil(number - 1e-9)
-
-
-def advice(driver: Driver, settings: Settings, devices: Sequence[Device], requests: Sequence[Request]) -> str:
-    """What would bring a connection that is too full down to a good load, with numbers."""
-    total = _sum(requests)
-    ways = [_slower(requests, total), _baudrate(driver, settings, devices), _fewer(requests, total)]
-    return "; or ".join(way for way in ways if way)
-
-
-def _slower(requests: Sequence[Request], total: float) -> str:
-    """The one period that helps most, or all of them."""
-    period_s, cost_s = max(_per_period(requests).items(), key=lambda item: item[1] / item[0])
-    rest = total - cost_s / period_s
-    if rest < ROOMY * 0.9:
-        needed_s = _upwards(cost_s / (ROOMY - rest))
-        return f"read every {needed_s:g} s what is read every {period_s:g} s"
-    return f"make all periods {_upwards(total / ROOMY):g} times as long"
-
-
-def _upwards(number: float) -> float:
-    """Rounded up to two digits."""
-    step = 10.0 ** (math.floor(math.log10(number)) - 1)
-    return round(math.ceil(number / step - 1e-9) * step, 6)
-
-
-def _baudrate(driver: Driver, settings: Settings, devices: Sequence[Device]) -> str:
-    """The lowest baud rate that would do, where the line has one."""
-    now = getattr(settings, "baudrate", None)
-    if driver.plan is None or not isinstance(now, int):
-        return ""
-    for rate in _FASTER:
-        if rate > now:
-            load = _sum(driver.plan(settings.model_copy(update={"baudrate": rate}), devices))
-            if load <= ROOMY:
-                return f"set the line and its devices to {rate} baud ({load:.0%})"
-    return ""
-
-
-def _fewer(requests: Sequence[Request], total: float) -> str:
-    """Who has to move to another line, the dearest first."""
-    moved: list[str] = []
-    found = shares(requests)
-    for name, share in found.items():
-        if total <= ROOMY:
-            break
-        moved.append(name)
-        total -= share
-    if not moved or len(moved) == len(found):
-        return ""
-    names = ", ".join(moved[:3]) + (f" and {len(moved) - 3} more" if len(moved) > 3 else "")
-    return f"move {names} to another connection ({len(moved)} of {len(found)} devices, leaving {total:.0%})"

@@ -22,6 +22,7 @@ from drivers.profile import Profile, Strict
 from drivers.units import Seconds
 from edge.acquisition.guards import Guards
 from edge.alarms.rule import Rule
+from edge.load import total_of
 from edge.parents import Above
 from edge.response.duty import DutySpec
 from edge.upkeep.meters import MeterSpec
@@ -118,7 +119,7 @@ class Connection:
     @property
     def load(self) -> float:
         """The share of the wire's time that the configuration needs; above 1 it cannot fit."""
-        return sum(request.wire_s / request.period_s for request in self.requests)
+        return total_of(self.requests, self.settings.at_once)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,8 +21,9 @@ from drivers.profile import Library, Profile
 from edge.acquisition.guards import Guard, compile_guards
 from edge.alarms.rule import Rule, compile_connection_rules, compile_rules
 from edge.data import CONFIG, PROFILES
-from edge.load import advice, load_of
+from edge.load import load_of
 from edge.parents import Above, follow_parents, parents_of
+from edge.relief import advice
 from edge.response.duty import DutySpec
 from edge.secrets import reveal
 from edge.site import ID, LOOPBACK, Connection, ConsoleSpec, Equipment, EquipmentSpec, Site, SiteInfo, StorageSpec
@@ -299,9 +300,10 @@ class _Loader:
                 continue
             connection = Connection(name, driver, settings, devices, requests)
             if connection.load > 1:
+                dearest = load_of(driver, requests, (), settings.at_once).dearest()
                 self.document.add(
                     ("connections", name),
-                    f"needs {connection.load:.0%} of its wire's time ({load_of(driver, requests).dearest()}); for a "
+                    f"needs {connection.load:.0%} of its wire's time ({dearest}); for a "
                     f"load of 70 % {advice(driver, settings, devices, requests)}",
                 )
             found[name] = connection

@@ -1,9 +1,9 @@
 """Modbus over TCP, over serial lines (RTU), and RTU frames over TCP: one open connection.
 
 A connection is one TCP socket or one serial port; an address is a unit id and a register or coil behind it.
-One request is out at a time. What comes in: planned requests and values to write; what goes out: batches and
-values read back. `requests` (pymodbus) says what is asked, `wire` moves the bytes, `frames` decides which of them
-answer, `codec` says what they mean.
+One request is out at a time (`several` has more). What comes in: planned requests and values to write; what goes
+out: batches and values read back. `requests` (pymodbus) says what is asked, `wire` moves the bytes, `frames` decides
+which of them answer, `codec` says what they mean.
 
 On RTU an answer carries no number. A unit that owes one (it timed out) is therefore not asked again before its
 late answer has come or as long again as the time-out has passed; the other units are asked meanwhile. An answer
@@ -32,13 +32,13 @@ from drivers.modbus.scan import describe, scan
 from drivers.modbus.wire import Wire
 from drivers.point import Batch, Device, Point, Quality, Tally, Value
 
-_DEAF = 4
+DEAF = 4
 """After so many time-outs without a byte from anybody a network connection is made anew."""
 _FORGET = 1 / 16
 """Of how much earlier than expected an answer began, this part is expected of the next."""
 
 
-class _Kept:
+class Kept:
     """What is kept of one planned request: its PDU, and the newest answer."""
 
     __slots__ = ("begin_s", "data", "pdu", "qualities", "values")
@@ -66,8 +66,8 @@ class ModbusLink:
         self._line = line_of(settings)
         self._owing: dict[int, tuple[float, asyncio.Event, Asked]] = {}
         """Units whose answer may still come: until when, what tells that it came, and what it will look like."""
-        self._kept: dict[ReadRequest, _Kept] = {}
-        self._wire = Wire(self._gate)
+        self._kept: dict[ReadRequest, Kept] = {}
+        self._wire = self._new_wire()
         self._unheard = 0
         """Time-outs in a row without a byte from anybody on this connection."""
 
@@ -84,16 +84,22 @@ class ModbusLink:
         """How long a device that has timed out is left alone: its late answer carries no number on RTU."""
         return self._settings.timeout if self._rtu else 0.0
 
+    @property
+    def at_once(self) -> int:
+        """How many requests may be out."""
+        return self._settings.at_once
+
+    def ready(self, device: Device, *, write: bool = False) -> bool:
+        """Whether one more request may go to a device: those that come together wait for each other."""
+        return not self._turn.locked()
+
     async def read(self, request: ReadRequest, timeout_s: float | None = None) -> Batch:
         """One planned request. Where the device sent the same bytes as last time, `values` is the same object.
 
         `timeout_s`: how long this device may take, where that is less than the connection's time-out; on a line
         its answer must begin by then.
         """
-        kept = self._kept.get(request)
-        if kept is None:
-            begin_s = request.start_s if isinstance(self._settings, RtuSettings) else request.wire_s
-            kept = self._kept[request] = _Kept(request, begin_s)
+        kept = self._keep(request)
         async with self._turn:
             answer = await self._exchange(
                 request.device.id, request.unit_id, request.pause_s, request.wire_s, kept.pdu,
@@ -101,6 +107,16 @@ class ModbusLink:
             )  # fmt: skip
             begun_s = self._wire.begun_s or 0.0  # adapters and serial servers hold bytes back, each in its way
             kept.begin_s += (begun_s - kept.begin_s) * (1.0 if begun_s > kept.begin_s else _FORGET)
+        return self._batch(request, kept, answer)
+
+    def _keep(self, request: ReadRequest) -> Kept:
+        kept = self._kept.get(request)
+        if kept is None:
+            begin_s = request.start_s if isinstance(self._settings, RtuSettings) else request.wire_s
+            kept = self._kept[request] = Kept(request, begin_s)
+        return kept
+
+    def _batch(self, request: ReadRequest, kept: Kept, answer: bytes) -> Batch:
         time_ns, mono_s = self._clock.wall_ns(), self._clock.mono_s()
         if answer != kept.data:
             kept.values = request.decode(answer[2:])
@@ -113,16 +129,16 @@ class ModbusLink:
 
         Raises `Refused` where the value does not fit or the device answers with an exception.
         """
+        async with self._turn:
+            return await self._write(device, point, value)
+
+    async def _write(self, device: Device, point: Point, value: Value) -> Value:
         keys, address, _ = place(device, point)
         if keys.register in ("discrete", "input"):
             raise Refused(f"{point.id}: lies in the table {keys.register}, which can only be read")
-        async with self._turn:
-            if keys.register == "coil":
-                await self._send(device, point, keys, address, value, None)
-            else:
-                over = await self._read_back(device, keys, address) if keys.bit is not None else None
-                await self._send(device, point, keys, address, value, over)
-            raw = await self._read_back(device, keys, address)
+        over = await self._read_back(device, keys, address) if keys.bit is not None else None
+        await self._send(device, point, keys, address, value, over)
+        raw = await self._read_back(device, keys, address)
         return decode_one(keys, bool(raw[0]) if keys.register == "coil" else raw, point.kind)
 
     async def _send(
@@ -168,7 +184,7 @@ class ModbusLink:
         The device's time to answer does not count what the characters take on a slow line (`wire_s`).
         """
         await self._rest(unit, pause_s)
-        if self._unheard >= _DEAF and not isinstance(self._settings, RtuSettings):
+        if self._unheard >= DEAF and not isinstance(self._settings, RtuSettings):
             await self._renew()
         timeout = self._settings.timeout if timeout_s is None else min(timeout_s, self._settings.timeout)
         begin_s = start_s + timeout if self._rtu and timeout_s is not None else None
@@ -195,8 +211,11 @@ class ModbusLink:
         """
         self._unheard = 0
         await self._wire.close()
-        self._wire = Wire(self._gate)
+        self._wire = self._new_wire()
         await self._wire.open(self._name, self._settings)
+
+    def _new_wire(self) -> Wire:
+        return Wire(self._gate)
 
     async def _rest(self, unit: int, pause_s: float) -> None:
         """Leave the line quiet for as long as frames and devices need, and settle what the unit still owes."""
@@ -256,12 +275,20 @@ async def open_connection(
     name: str, settings: ModbusSettings, devices: Sequence[Device], clock: Clock
 ) -> AsyncIterator[ModbusLink]:
     """One open connection. Raises `ConnectionDown` with what to do. The devices need no greeting on Modbus."""
-    link = ModbusLink(name, settings, clock)
+    link = _link(name, settings, clock)
     try:
         await link.connect()
         yield link
     finally:
         await link.close()
+
+
+def _link(name: str, settings: ModbusSettings, clock: Clock) -> ModbusLink:
+    if isinstance(settings, TcpSettings) and settings.at_once > 1:
+        from drivers.modbus.several import SeveralLink  # it is a kind of this module's link
+
+        return SeveralLink(name, settings, clock)
+    return ModbusLink(name, settings, clock)
 
 
 def _driver(settings: type[TcpSettings] | type[RtuSettings] | type[RtuTcpSettings], scheme: str) -> Driver:

@@ -13,10 +13,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
-_HEADER = struct.Struct(">HHHB")
-_MBAP = 6
+HEADER = struct.Struct(">HHHB")
+MBAP = 6
 """Transaction id, protocol id and length: two bytes each, before the unit id."""
-_LARGEST_TCP = 254
+LARGEST_TCP = 254
 """Unit id and PDU."""
 _RECENT = 4096
 """Requests of which a late answer may still come."""
@@ -174,11 +174,11 @@ class TcpGate(Gate):
     def packet(self, unit: int, pdu: bytes) -> bytes:
         """With the next transaction id, 1 to 65535."""
         self._transaction = self._transaction % 0xFFFF + 1
-        return _HEADER.pack(self._transaction, 0, 1 + len(pdu), unit) + pdu
+        return HEADER.pack(self._transaction, 0, 1 + len(pdu), unit) + pdu
 
     def pdu(self, frame: bytes) -> bytes:
         """Without header and unit id."""
-        return frame[_MBAP + 1 :]
+        return frame[MBAP + 1 :]
 
     def take(self, data: bytes) -> bytes:
         """Bytes came. Returns the frame that answers, or nothing yet. Raises `BrokenFrame`."""
@@ -201,40 +201,40 @@ class TcpGate(Gate):
         """Whether the bytes are one whole frame that answers a read: what nearly always comes."""
         plain = self._plain.get(sent[2:])
         if plain is None:
-            if sent[_MBAP + 1] > 4:
+            if sent[MBAP + 1] > 4:
                 return False
             if len(self._plain) >= _PLAIN:
                 self._plain.clear()
             asked = self._expect(sent)
             head = bytes([0, 0, *(1 + asked.size).to_bytes(2, "big"), asked.unit, asked.function]) + asked.head
-            plain = self._plain[sent[2:]] = head, _MBAP + 1 + asked.size
+            plain = self._plain[sent[2:]] = head, MBAP + 1 + asked.size
         return len(data) == plain[1] and data.startswith(sent[:2]) and data.startswith(plain[0], 2)
 
     def _begins_anew(self, data: bytes) -> bool:
         """Whether a whole frame comes where the rest of another one should: that one was cut short."""
-        if self._asked is None or len(data) <= _MBAP + 1:
+        if self._asked is None or len(data) <= MBAP + 1:
             return False
-        transaction, protocol, length, _ = _HEADER.unpack_from(data)
+        transaction, protocol, length, _ = HEADER.unpack_from(data)
         recent = (self._asked.transaction - transaction) % 0x10000 < _RECENT
-        return recent and not protocol and 2 <= length <= _LARGEST_TCP and _MBAP + length <= len(data)
+        return recent and not protocol and 2 <= length <= LARGEST_TCP and MBAP + length <= len(data)
 
     def _expect(self, packet: bytes) -> Asked:
-        return Asked.by(packet[_MBAP], packet[_MBAP + 1 :], int.from_bytes(packet[:2], "big"))
+        return Asked.by(packet[MBAP], packet[MBAP + 1 :], int.from_bytes(packet[:2], "big"))
 
     def _search(self) -> bytes:
-        while len(self._held) > _MBAP + 1:
-            transaction, protocol, length, unit = _HEADER.unpack_from(self._held)
-            if protocol or not 2 <= length <= _LARGEST_TCP:
+        while len(self._held) > MBAP + 1:
+            transaction, protocol, length, unit = HEADER.unpack_from(self._held)
+            if protocol or not 2 <= length <= LARGEST_TCP:
                 self._broken("header", "the bytes that came are no Modbus TCP header")
                 break
-            if len(self._held) < _MBAP + length:
+            if len(self._held) < MBAP + length:
                 break
-            frame, self._held = self._held[: _MBAP + length], self._held[_MBAP + length :]
+            frame, self._held = self._held[: MBAP + length], self._held[MBAP + length :]
             asked = self._asked
             if asked is None or transaction != asked.transaction:
-                self._pass(unit, frame[_MBAP + 1 :], "late")
+                self._pass(unit, frame[MBAP + 1 :], "late")
                 continue
-            if reason := asked.mismatch(unit, frame[_MBAP + 1 :]):
+            if reason := asked.mismatch(unit, frame[MBAP + 1 :]):
                 self._broken("mismatch", reason)
             if self._held[2:4].strip(b"\0") or self._held[4:5].strip(b"\0"):
                 self._broken("merged", "the answer runs into bytes that begin no frame; it may have been cut short")

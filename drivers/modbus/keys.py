@@ -45,6 +45,23 @@ class TcpSettings(PolledSettings):
     """How long a device may take to answer, and the host to accept the connection."""
     pause: Seconds = 0.0
     """Left free between an answer and the next request."""
+    max_in_flight: int = Field(default=1, ge=1, le=32)
+    """Requests that the host takes before it has answered the first; to one unit never more than the profile's
+    `limits` allow. Answers may come in any order."""
+
+    @property
+    def at_once(self) -> int:
+        """How many requests may be out on the connection."""
+        return self.max_in_flight
+
+    @model_validator(mode="after")
+    def _no_pause_between(self) -> TcpSettings:
+        if self.max_in_flight > 1 and self.pause:
+            raise ValueError(
+                "pause is left free between an answer and the next request, of which max_in_flight allows several; "
+                "remove one of them, or write the pause into the `limits` of the profile that needs it"
+            )
+        return self
 
 
 class RtuSettings(PolledSettings):
@@ -94,6 +111,8 @@ class Limits(Keys):
     """The device's own delay before it answers; for the prediction of the load only."""
     pause: Seconds = 0.0
     """Left free before each request to this device, where it needs more than the connection's `pause`."""
+    max_in_flight: int = Field(default=1, ge=1, le=32)
+    """Requests that the device takes before it has answered the first, where its connection allows several."""
 
     @model_validator(mode="after")
     def _ranges(self) -> Limits:

@@ -194,4 +194,6 @@ def _request(device: Device, points: Sequence[Point], settings: ModbusSettings, 
         decode=compile_bits(items) if bits else compile_registers(items, count),
         pause_s=_pause(device, settings),
         start_s=line.start_s + _limits(device).turnaround,
+        lane=_unit(device).unit_id,
+        lane_width=min(_limits(device).max_in_flight, settings.at_once),
     )

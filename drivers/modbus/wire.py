@@ -56,9 +56,9 @@ class Wire(asyncio.Protocol):
             raise ConnectionResetError
         answer: asyncio.Future[bytes] = self._loop.create_future()
         self._answer = answer
-        timer = self._loop.call_later(timeout_s, _expire, answer)
+        timer = self._loop.call_later(timeout_s, expire, answer)
         if begin_s is not None:
-            self._begin = self._loop.call_later(begin_s, _expire, answer)
+            self._begin = self._loop.call_later(begin_s, expire, answer)
         self._sent_s, self.begun_s = self.now_s(), None
         self._gate.ask(packet)
         self.transport.write(packet)
@@ -140,7 +140,7 @@ def precise(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
     return time.monotonic if type(loop).__module__.startswith("uvloop") else loop.time
 
 
-def _expire(answer: asyncio.Future[bytes]) -> None:
+def expire(answer: asyncio.Future[bytes]) -> None:
     if not answer.done():
         answer.set_exception(TimeoutError())
 

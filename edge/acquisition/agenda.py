@@ -2,13 +2,15 @@
 
 What comes in: when each request may next be sent and by when it should be answered. What goes out: the next one.
 Requests with points that alarm rules look at go first, then the earliest deadline; an ordinary one that has waited
-ten seconds beyond its deadline waits no longer.
+ten seconds beyond its deadline waits no longer. Where several requests may be out at once, those whose device has
+its fill are passed over until one of its answers has come.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from drivers.driver import Request
@@ -45,6 +47,9 @@ class Turn:
     """Time-outs of this request in a row."""
     placed: bool = False
     """Whether its turns lie on the grid of its period: all but the first do."""
+    out: bool = False
+    """It has been sent and not answered yet."""
+    asked_s: float = NEVER_S
     logged_s: float = NEVER_S
     """When an answer of its that cannot be used was last logged."""
 
@@ -60,6 +65,8 @@ class Asked:
     misses: int = 0
     """Time-outs of the device in a row, whatever it was asked."""
     asked_s: float = NEVER_S
+    missed_s: float = NEVER_S
+    """When its newest time-out was noted; what was out before that does not count as another."""
     logged_s: float = NEVER_S
     """When its silence was last logged."""
 
@@ -67,7 +74,10 @@ class Asked:
 class Agenda:
     """All turns that have a place."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = 1, ready: Callable[[Turn], bool] | None = None) -> None:
+        """`at_once`: how many requests may be out; `ready`: whether one may go beside them."""
+        self._at_once = at_once
+        self._ready = ready
         self._tickets = itertools.count()
         self._turns: dict[Turn, None] = {}
         self._waiting: _Queue = []
@@ -95,7 +105,7 @@ class Agenda:
             if ticket == turn.ticket:
                 queue = self._urgent if turn.urgent else self._ordinary
                 heapq.heappush(queue, (turn.deadline_s, ticket, turn))
-        urgent, ordinary = _head(self._urgent), _head(self._ordinary)
+        urgent, ordinary = self._head(self._urgent), self._head(self._ordinary)
         if urgent is None or (ordinary is not None and now - ordinary.deadline_s > _STARVED_S):
             return ordinary
         return urgent
@@ -110,9 +120,20 @@ class Agenda:
         spare = float("inf")
         until = now
         for turn in sorted(self._turns, key=lambda turn: turn.deadline_s):
-            until += turn.request.wire_s
+            until += turn.request.wire_s / self._at_once
             spare = min(spare, turn.deadline_s - until)
         return spare
+
+    def _head(self, queue: _Queue) -> Turn | None:
+        """The first that is not void, and may be sent."""
+        if self._ready is None:
+            return _head(queue)
+        aside: _Queue = []
+        while (turn := _head(queue)) is not None and not self._ready(turn):
+            aside.append(heapq.heappop(queue))
+        for each in aside:
+            heapq.heappush(queue, each)
+        return turn
 
 
 def _head(queue: _Queue) -> Turn | None:

@@ -18,8 +18,10 @@ WINDOW_S = 60
 class Window:
     """Sums over the last minute, second by second."""
 
-    def __init__(self, now_s: float) -> None:
+    def __init__(self, now_s: float, at_once: int = 1) -> None:
+        """`at_once`: how many pieces of work may go on at the same time."""
         self._began_s = now_s
+        self._at_once = at_once
         self._sums: list[tuple[int, float, int]] = [(-1, 0.0, 0)] * WINDOW_S
         """For each second of the window: which second it is, time spent in it, answers in it."""
         self._until_s = 0.0
@@ -38,7 +40,8 @@ class Window:
     def share(self, now_s: float) -> float:
         """Part of the last minute, or of the time since the start, that was spent: 0 to 1."""
         length = min(WINDOW_S, now_s - self._began_s)
-        return min(1.0, sum(spent for spent, _ in self._within(now_s)) / length) if length > 0 else 0.0
+        spent_s = sum(spent for spent, _ in self._within(now_s)) / self._at_once
+        return min(1.0, spent_s / length) if length > 0 else 0.0
 
     def mean_s(self, now_s: float) -> float | None:
         """Mean length of the pieces of the last minute; None where there were none."""
@@ -94,7 +97,7 @@ class ConnectionFigures:
     devices: dict[str, DeviceFigures] = field(default_factory=dict)
 
     def utilisation(self, now_s: float) -> float:
-        """Share of the last minute in which a request was out: 0 to 1."""
+        """Share of the last minute in which as many requests were out as may be: 0 to 1."""
         return self.busy.share(now_s)
 
     @property

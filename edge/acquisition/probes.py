@@ -52,6 +52,11 @@ class Probes:
         """The next, which is tried now."""
         return heapq.heappop(self._queue)[2]
 
+    def drop(self, device: Asked) -> None:
+        """It has answered before it was tried."""
+        self._queue = [entry for entry in self._queue if entry[2] is not device]
+        heapq.heapify(self._queue)
+
     def wide(self, now: float) -> bool:
         """Whether the share allows one longer than usual."""
         return now >= self._wide_free_s

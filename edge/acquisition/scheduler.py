@@ -1,7 +1,8 @@
 """Polls one open connection: whose turn it is, and what a device that does not answer may cost the others.
 
 What comes in: a polled link, the requests planned for its devices, writes from the desk. What goes out: batches,
-and figures of how it goes. One request is out at a time: writes first, then the turns as `agenda` orders them.
+and figures of how it goes. Writes first, then the turns as `agenda` orders them. One request is out at a time, or
+as many as the link allows: then so many workers do the same beside each other, and still at most one is a probe.
 
 - A request has a turn each period, on a fixed grid. A turn that comes while the one before is late or still
   running is skipped and counted as an overrun.
@@ -87,16 +88,21 @@ class Poller:
         self._clock = clock
         self._emit = emit
         self._rng = rng or random.Random()
-        self._agenda = Agenda()
+        self._several = link.at_once > 1
+        self._agenda = Agenda(link.at_once, self._ready if self._several else None)
         self._probes = Probes(probe_share)
         self._look_s = 0.0
         """Not before this is it worth looking for time to spare again."""
         self._writes: deque[_Write] = deque()
-        self._woken: asyncio.Future[None] | None = None
-        """Set while it sleeps; a write wakes it by this."""
+        self._sleepers: list[asyncio.Future[None]] = []
+        """One for each worker that sleeps; by this it is woken."""
+        self._probing = False
+        """A probe is out."""
         self._ended = False
         now = clock.mono_s()
-        self.figures: ConnectionFigures = before.figures if before else ConnectionFigures(Window(now), Window(now))
+        self.figures: ConnectionFigures = (
+            before.figures if before else ConnectionFigures(Window(now, link.at_once), Window(now))
+        )
         self._known: dict[Block, tuple[Value, ...] | None] = dict(before._known) if before else {}
         self._patience: dict[str, Patience] = before._patience if before else {}
         self._common = Patience()
@@ -110,7 +116,8 @@ class Poller:
             if request.period_s <= 0:
                 raise ValueError(f"{name}: a request without a period cannot be polled")
             if request.device not in devices:
-                figures = self.figures.devices.setdefault(name, DeviceFigures(Window(now), Window(now)))
+                windows = Window(now), Window(now, self._link.at_once)
+                figures = self.figures.devices.setdefault(name, DeviceFigures(*windows))
                 figures.state, figures.since_s = "waiting", now
                 patience = self._patience.setdefault(name, Patience())
                 devices[request.device] = Asked(request.device, figures, patience)
@@ -126,19 +133,40 @@ class Poller:
             for each in device.turns:
                 self._agenda.schedule(each, now)
         try:
-            while True:
-                if self._writes:
-                    await self._serve(self._writes.popleft())
-                elif self._time_to_probe():
-                    await self._try(self._probes.take())
-                elif (turn := self._agenda.first(self._clock.mono_s())) is not None:
-                    await self._read(turn, self._timeout_s(turn.device))
-                else:
-                    await self._idle()
+            if self._several:
+                await self._together(self._link.at_once)
+            else:
+                await self._work()
         finally:
             self._ended = True
             while self._writes:
                 self._refuse(self._writes.popleft())
+
+    async def _work(self) -> None:
+        """One thing after the other, for ever."""
+        while True:
+            if self._writes:
+                if (entry := self._next_write()) is not None:
+                    await self._serve(entry)
+                else:  # nothing else begins before it
+                    await self._idle()
+            elif self._time_to_probe():
+                await self._try(self._probes.take())
+            elif (turn := self._agenda.first(self._clock.mono_s())) is not None:
+                await self._read(turn, self._timeout_s(turn.device))
+            else:
+                await self._idle()
+
+    async def _together(self, workers: int) -> None:
+        """As many things at once; ends with the first that fails."""
+        task = asyncio.current_task()
+        name = task.get_name() if task else None
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(self._work(), name=name)
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
 
     async def write(self, device: Device, point: Point, value: Value) -> Value:
         """Write a value ahead of all reads and return what the device reads back. Raises the four errors."""
@@ -147,15 +175,39 @@ class Poller:
             self._refuse(entry)
         else:
             self._writes.append(entry)
-            if self._woken is not None and not self._woken.done():
-                self._woken.set_result(None)
+            self._rouse()
         return await entry.done
 
     def _refuse(self, entry: _Write) -> None:
         if not entry.done.done():
             entry.done.set_exception(ConnectionDown(f"{entry.point.id}: not written, the connection is down"))
 
+    def _rouse(self) -> None:
+        """Let one worker that sleeps look again."""
+        while self._sleepers:
+            woken = self._sleepers.pop()
+            if not woken.done():
+                woken.set_result(None)
+                return
+
+    def _rouse_next(self) -> None:
+        """One begins something: another one looks what is next."""
+        if self._several:
+            self._rouse()
+
     # Whose turn it is.
+
+    def _ready(self, turn: Turn) -> bool:
+        """Whether it may be sent beside those that are out."""
+        return self._link.ready(turn.device.device)
+
+    def _next_write(self) -> _Write | None:
+        """The first that may be sent now."""
+        for entry in self._writes:
+            if not self._several or entry.done.done() or self._link.ready(entry.device, write=True):
+                self._writes.remove(entry)
+                return entry
+        return None
 
     def _time_to_probe(self) -> bool:
         """Whether a silent device may be tried now: pause and share allow it, and no reading is late by it."""
@@ -166,12 +218,14 @@ class Poller:
         if due_s is None or now < due_s or now < self._look_s:
             return False
         since_s, device = self._probes.first()
-        if now - since_s > LONGEST_PAUSE_S:
-            return True
-        waiting = self._agenda.first(now) is not None
-        if waiting and now - since_s < _BUSY_S:
+        if self._several and (self._probing or not self._link.ready(device.device)):
             return False
-        if self._agenda.spare_s(now) >= self._probe(device).request.wire_s + (self._probe_s(device) or _UNKNOWN_S):
+        waits_s = now - since_s
+        if waits_s < _BUSY_S and self._agenda.first(now) is not None:
+            return False
+        if waits_s > LONGEST_PAUSE_S or self._agenda.spare_s(now) >= self._probe(device).request.wire_s + (
+            self._probe_s(device) or _UNKNOWN_S
+        ):
             return True
         self._look_s = now + _LOOK_AGAIN_S
         return False
@@ -201,7 +255,9 @@ class Poller:
     @staticmethod
     def _probe(device: Asked) -> Turn:
         """What a device is tried with: that which has been missed least, and takes least."""
-        return min(device.turns, key=lambda each: (each.misses, each.request.wire_s))
+        return min(
+            (each for each in device.turns if not each.out), key=lambda each: (each.misses, each.request.wire_s)
+        )
 
     async def _idle(self) -> None:
         """Sleep until the next turn comes or a write does."""
@@ -211,11 +267,13 @@ class Poller:
             wake_s = now + _IDLE_S
         if self._probes and (probe_s := self._probes.next_s(limited=self._anybody())) is not None:
             wake_s = min(wake_s, max(probe_s, self._look_s))
-        self._woken = woken = asyncio.get_running_loop().create_future()
+        woken = asyncio.get_running_loop().create_future()
+        self._sleepers.append(woken)
         try:
             await self._clock.wait(woken, max(0.0, wake_s - now))
         finally:
-            self._woken = None
+            if woken in self._sleepers:
+                self._sleepers.remove(woken)
 
     def _again(self, turn: Turn) -> None:
         """Its next turn on the grid; those that have passed meanwhile are skipped."""
@@ -244,6 +302,7 @@ class Poller:
     async def _serve(self, entry: _Write) -> None:
         if entry.done.done():  # whoever asked has gone
             return
+        self._rouse_next()
         began_s = self._clock.mono_s()
         try:
             value = await self._link.write(entry.device, entry.point, entry.value)
@@ -270,17 +329,26 @@ class Poller:
         if wide:
             more_s = self._agenda.spare_s(began_s) / 2 - turn.request.wire_s
             wide, timeout_s = more_s > (timeout_s or 0), max(more_s, timeout_s or 0)
-        await self._read(turn, timeout_s)
+        self._probing = True
+        try:
+            await self._read(turn, timeout_s)
+        finally:
+            self._probing = False
         if device.misses:  # one that is answered costs nothing: it is a reading
             now = self._clock.mono_s()
             self.figures.probing.add(now, now - began_s)
             self._probes.spent(now, now - began_s, wide=wide)
 
     async def _read(self, turn: Turn, timeout_s: float | None) -> None:
-        began_s = turn.device.asked_s = self._clock.mono_s()
+        began_s = turn.asked_s = turn.device.asked_s = self._clock.mono_s()
         self._agenda.drop(turn)
+        self._rouse_next()
+        turn.out = True
         try:
-            batch = await self._link.read(turn.request, timeout_s)
+            try:
+                batch = await self._link.read(turn.request, timeout_s)
+            finally:
+                turn.out = False
         except DeviceSilent as error:
             self._spent(turn.device, began_s)
             self._missed(turn, str(error))
@@ -340,21 +408,26 @@ class Poller:
             device.patience.hasty()
         if was == "silent":
             log.info("%s answers again after %.0f s", device.device.id, now - since_s)
+            self._probes.drop(device)
         for each in device.turns:
             if was == "silent":
                 each.misses = 0
             if each is turn:
                 self._again(each)
-            else:
+            elif not each.out:
                 alone_s = 0.0 if each.misses < SILENT_AFTER else self._pause(each.misses, LONGEST_PAUSE_S)
                 self._agenda.schedule(each, now + alone_s)
 
     def _missed(self, turn: Turn, reason: str) -> None:
         device = turn.device
         turn.misses += 1
-        device.misses += 1
         device.figures.timeouts += 1
         device.figures.reason = reason
+        if turn.asked_s < device.missed_s:
+            self._missed_too(turn)
+            return
+        device.misses += 1
+        device.missed_s = self._clock.mono_s()
         if device.misses < SILENT_AFTER:
             self._mark(turn, Quality.UNCERTAIN_STALE if turn.misses < SILENT_AFTER else Quality.BAD_COMM)
             self._state(device, "doubtful")
@@ -365,6 +438,14 @@ class Poller:
             for each in device.turns:
                 self._mark(each, Quality.BAD_COMM)
         self._leave(device)
+
+    def _missed_too(self, turn: Turn) -> None:
+        """It was out already when its device was found not to answer: the same silence, noted once."""
+        state = turn.device.figures.state
+        bad = state == "silent" or turn.misses >= SILENT_AFTER
+        self._mark(turn, Quality.BAD_COMM if bad else Quality.UNCERTAIN_STALE)
+        if state == "answering":  # it has answered something else meanwhile
+            self._again(turn)
 
     def _leave(self, device: Asked) -> None:
         """All its turns wait but one; that of a silent device is a probe."""

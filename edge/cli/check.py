@@ -76,10 +76,11 @@ def _complain(faults: Sequence[Fault], *, json: bool) -> None:
 
 def _row(connection: Any, urgent: Collection[str]) -> dict[str, Any]:
     """One connection: what it carries, and its bus calculus."""
-    from edge.load import advice, load_of
+    from edge.load import load_of
+    from edge.relief import advice
     from edge.site import load_grade
 
-    load = load_of(connection.driver, connection.requests, urgent)
+    load = load_of(connection.driver, connection.requests, urgent, connection.settings.at_once)
     grade = load_grade(load.total)
     tight = any(each.tight for each in load.requests)
     way = (connection.driver, connection.settings, connection.devices, connection.requests)

@@ -22,7 +22,12 @@ TIMEOUT_S = 1.0
 class Line:
     """A polled link: each read takes its request's wire time; devices fail as told."""
 
-    def __init__(self, clock: ManualClock) -> None:
+    def __init__(self, clock: ManualClock, at_once: int = 1) -> None:
+        self.at_once = at_once
+        self.asked: list[Device] = []
+        """Whose requests are out."""
+        self.most_out = 0
+        self.per_device = 1
         self.tally = Tally()
         self.clock = clock
         self.fault: Callable[[Request], Exception | None] = lambda request: None
@@ -32,7 +37,6 @@ class Line:
         self.writes: list[tuple[float, str, Value]] = []
         self.write_fault: Exception | None = None
         self.now_s = clock.mono_s()
-        self.out = 0
         self.value = 0
         self.settle_s = 0.0
         self.start_s = 0.0
@@ -43,14 +47,18 @@ class Line:
     def at(self) -> float:
         return round(self.clock.mono_s() - self.now_s, 3)
 
+    def ready(self, device: Device, *, write: bool = False) -> bool:
+        out = self.asked.count(device)
+        return len(self.asked) < self.at_once and out < (1 if write else self.per_device)
+
     async def read(self, request: Any, timeout_s: float | None = None) -> Batch:
         self.reads.append((self.at(), request.block.points[0].name))
         timeout_s = TIMEOUT_S if timeout_s is None else min(timeout_s, TIMEOUT_S)
         late_s = self.late_s.get(request.device.id, 0.0)
         if request.device.id in self.silent or late_s > timeout_s:
-            await self._take(self.start_s + timeout_s)
+            await self._take(request.device, self.start_s + timeout_s)
             raise DeviceSilent(f"{request.device.id}: does not answer")
-        await self._take(request.wire_s + late_s)
+        await self._take(request.device, request.wire_s + late_s)
         if error := self.fault(request):
             raise error
         self.value += 1
@@ -58,18 +66,21 @@ class Line:
 
     async def write(self, device: Device, point: Point, value: Value) -> Value:
         self.writes.append((self.at(), point.name, value))
-        await self._take(0.05)
+        assert self.at_once == 1 or device not in self.asked, "a write goes alone"
+        await self._take(device, 0.05)
         if self.write_fault:
             raise self.write_fault
         return value
 
-    async def _take(self, seconds: float) -> None:
-        assert self.out == 0, "one request is out at a time"
-        self.out += 1
+    async def _take(self, device: Device, seconds: float) -> None:
+        assert len(self.asked) < self.at_once, "no more requests are out than may be"
+        assert self.asked.count(device) < self.per_device
+        self.asked.append(device)
+        self.most_out = max(self.most_out, len(self.asked))
         try:
             await self.clock.sleep(seconds)
         finally:
-            self.out -= 1
+            self.asked.remove(device)
 
     def times(self, name: str) -> list[float]:
         return [at for at, block in self.reads if block == name]
@@ -98,9 +109,10 @@ class Stand:
         clock: ManualClock | None = None,
         urgent: Collection[str] = (),
         probe_share: float = 0.05,
+        at_once: int = 1,
     ) -> None:
         self.clock = clock or ManualClock()
-        self.line = Line(self.clock)
+        self.line = Line(self.clock, at_once)
         self.batches: list[Batch] = []
         link: PolledLink = self.line
         emit, rng = self.batches.append, random.Random(7)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from drivers.driver import Keys, Request, drivers
 from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, TcpSettings, UnitKeys
 from drivers.point import Block, Device
-from edge.load import Load, advice, load_of
+from edge.load import Load, load_of
+from edge.relief import advice
 from edge.site_file import load_site
 from tests.drivers.devices import Kind, device
 
@@ -109,6 +110,75 @@ def test_no_turn_waits_longer_than_predicted_while_all_are_answered_in_time(
         assert math.isfinite(each.worst_age_s)
 
 
+def wait_among(
+    number: int, tasks: list[tuple[int, int, bool, int]], offsets: list[int], until: int, places: int
+) -> tuple[int, bool]:
+    """As `wait_of`, where so many may be out, of one lane one."""
+    jobs = sorted(
+        (offset + turn * period, offset + (turn + 1) * period, each)
+        for each, ((period, _, _, _), offset) in enumerate(zip(tasks, offsets, strict=True))
+        for turn in range((until - offset) // period)
+    )
+    longest, kept = 0, True
+    waiting: list[tuple[int, int, int]] = []
+    out: list[tuple[int, int]] = []
+    for now in range(2 * until):
+        out = [(end, lane) for end, lane in out if end > now]
+        while jobs and jobs[0][0] <= now:
+            waiting.append(jobs.pop(0))
+        for job in sorted(waiting, key=lambda each: (not tasks[each[2]][2], each[1], each[2] == number)):
+            lane = tasks[job[2]][3]
+            if len(out) < places and lane not in {other for _, other in out}:
+                waiting.remove(job)
+                out.append((now + tasks[job[2]][1], lane))
+                longest = max(longest, now - job[0]) if job[2] == number else longest
+                kept = kept and now + tasks[job[2]][1] <= job[1]
+    return longest, kept
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(4, 30), st.integers(1, 6), st.booleans(), st.integers(1, 3)), min_size=1, max_size=5
+    ),
+    st.lists(st.integers(0, 30), min_size=5, max_size=5),
+    st.integers(2, 3),
+)
+def test_no_turn_waits_longer_than_predicted_where_several_requests_are_out(
+    tasks: list[tuple[int, int, bool, int]], offsets: list[int], places: int
+) -> None:
+    plain = requests(*((float(period), float(wire)) for period, wire, _, _ in tasks), points=True)
+    made = [replace(each, lane=lane) for each, (_, _, _, lane) in zip(plain, tasks, strict=True)]
+    urgent = {f"d{number}.p" for number, (_, _, first, _) in enumerate(tasks) if first}
+    load = load_of(drivers()["mqtt"], made, urgent, places)
+    assume(load.total <= 1)
+    for number, each in enumerate(load.requests):
+        longest, kept = wait_among(number, tasks, offsets[: len(tasks)], 150, places)
+        assume(kept)
+        assert longest <= each.blocking_s + 1e-6
+
+
+def test_several_requests_at_once_share_the_time_but_one_unit_has_one_place() -> None:
+    plain = requests((1, 0.4), (1, 0.4), (1, 0.4))
+    apart = [replace(each, lane=number) for number, each in enumerate(plain)]
+    assert load_of(drivers()["mqtt"], apart).total == pytest.approx(1.2)
+    assert load_of(drivers()["mqtt"], apart, (), 4).total == pytest.approx(0.4), "each unit's own lane"
+    assert load_of(drivers()["mqtt"], apart, (), 2).total == pytest.approx(0.6)
+    assert load_of(drivers()["mqtt"], apart, (), 2).devices["d0"] == pytest.approx(0.2)
+    one = [replace(each, lane=1) for each in plain]
+    assert load_of(drivers()["mqtt"], one, (), 4).total == pytest.approx(1.2), "one unit answers one at a time"
+    wide = [replace(each, lane_width=2) for each in one]
+    assert load_of(drivers()["mqtt"], wide, (), 4).total == pytest.approx(0.6)
+
+
+def test_each_point_is_as_old_as_the_best_of_its_requests_makes_it() -> None:
+    slow, fast = requests((10, 0.1), (1, 0.1), points=True)
+    both = replace(fast, block=Block("d1", (*fast.block.points, *slow.block.points)))
+    load = load_of(drivers()["mqtt"], [slow, both])
+    assert load.points["d0.p"].request is both
+    assert load.points["d0.p"].worst_age_s == load.points["d1.p"].worst_age_s == pytest.approx(1.2)
+    assert load_of(drivers()["mqtt"], [slow]).points["d0.p"].worst_age_s == pytest.approx(10.1)
+
+
 def test_what_alarms_look_at_waits_for_one_ordinary_request_only() -> None:
     made = requests((1, 0.1), (1, 0.2), (1, 0.3), (1, 0.05), points=True)
     first, second, third, fourth = load_of(drivers()["mqtt"], made, {"d0.p", "d3.p"}).requests
@@ -153,6 +223,23 @@ def test_each_advice_brings_the_line_to_a_good_load() -> None:
     assert load(settings.model_copy(update={"baudrate": int(rate[1])}), devices) <= 0.7
     assert load(settings, devices[int(moved[1]) :]) <= 0.7
     assert load(settings, devices[int(moved[1]) - 1 :]) > 0.7  # no more are moved than need be
+
+
+def test_more_requests_at_once_are_advised_where_units_wait_for_each_other() -> None:
+    driver = drivers()["modbus-tcp"]
+    assert driver.plan is not None
+    settings = TcpSettings(type="modbus-tcp", host="h")
+    limits = Limits(turnaround=0.2)
+    devices = [replace(registers(f"m{unit}", unit, 4), options=limits) for unit in range(1, 9)]
+    words = advice(driver, settings, devices, driver.plan(settings, devices))
+    wider = re.search(r"write max_in_flight: (\d+) .*?\((\d+)%\)", words)
+    assert wider
+    settings = TcpSettings(type="modbus-tcp", host="h", max_in_flight=int(wider[1]))
+    load = load_of(driver, driver.plan(settings, devices), (), settings.at_once)
+    assert load.total <= 0.7
+    assert f"{load.total:.0%}" == f"{wider[2]}%"
+    alone = replace(devices[0], options=Limits(turnaround=0.9))
+    assert "max_in_flight" not in advice(driver, settings, [alone], driver.plan(settings, [alone]))
 
 
 def test_a_network_has_no_baud_rate_to_raise() -> None:

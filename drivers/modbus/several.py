@@ -1,0 +1,228 @@
+"""Modbus TCP with several requests out: each answer is known by its transaction id, in whatever order they come.
+
+What comes in: requests, while others are unanswered, and bytes. What goes out: to each request its own answer. A lost
+answer costs its own request only. Bytes that are no Modbus TCP spoil what is out, since nobody can tell whose they
+were. To one unit goes one request at a time, or as many as its profile's `limits` allow; a write goes alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+
+from drivers.driver import Clock
+from drivers.modbus.connection import DEAF, ModbusLink
+from drivers.modbus.frames import HEADER, LARGEST_TCP, MBAP, Asked, BrokenFrame, TcpGate
+from drivers.modbus.keys import Limits, TcpSettings, UnitKeys
+from drivers.modbus.planner import ReadRequest
+from drivers.modbus.wire import Wire, expire
+from drivers.point import Batch, Device, Point, Value
+
+
+class SeveralGate(TcpGate):
+    """MBAP frames, of which several are waited for."""
+
+    def __init__(self, count: Callable[[str], None]) -> None:
+        super().__init__(count)
+        self._out: dict[int, Asked] = {}
+        """By transaction id."""
+
+    def ask(self, packet: bytes) -> None:
+        """A request leaves; others may be out."""
+        if not self._out:
+            super().end()
+        asked = self._asked = self._expect(packet)
+        self._out[asked.transaction] = asked
+
+    def end(self) -> bool:
+        """Nothing: each request is given up by itself."""
+        return False
+
+    def give_up(self, transaction: int) -> bool:
+        """One is waited for no longer. True where part of its answer had come; that is counted and dropped."""
+        asked = self._out.pop(transaction, None)
+        if not self._out:
+            self._asked = None
+        if asked is None or self._held[:2] != transaction.to_bytes(2, "big"):
+            return False
+        self._held = b""
+        self._count("truncated")
+        return True
+
+    def clear(self) -> list[int]:
+        """The connection is made anew: nothing is out any more. Returns what was."""
+        out = list(self._out)
+        self._out.clear()
+        super().end()
+        return out
+
+    def answers(self, data: bytes) -> list[tuple[int, bytes | BrokenFrame]]:
+        """Bytes came. What they are to which request: the frame that answers it, or why there will be none."""
+        if self._held and self._begins_anew(data):
+            self._held = b""
+            self._count("truncated")
+        self._held += data
+        found: list[tuple[int, bytes | BrokenFrame]] = []
+        while len(self._held) > MBAP + 1:
+            transaction, protocol, length, unit = HEADER.unpack_from(self._held)
+            if protocol or not 2 <= length <= LARGEST_TCP:
+                found += self._spoilt()
+                break
+            if len(self._held) < MBAP + length:
+                break
+            frame, self._held = self._held[: MBAP + length], self._held[MBAP + length :]
+            asked = self._out.pop(transaction, None)
+            if asked is None:
+                self._pass(unit, frame[MBAP + 1 :], "late")
+                continue
+            found.append((transaction, self._judged(asked, unit, frame)))
+        if not self._out:
+            self._asked = None
+        return found
+
+    def _judged(self, asked: Asked, unit: int, frame: bytes) -> bytes | BrokenFrame:
+        if reason := asked.mismatch(unit, frame[MBAP + 1 :]):
+            self._count("mismatch")
+            return BrokenFrame(reason)
+        if self._held[2:4].strip(b"\0") or self._held[4:5].strip(b"\0"):
+            self._count("merged")
+            return BrokenFrame("the answer runs into bytes that begin no frame; it may have been cut short")
+        return frame
+
+    def _spoilt(self) -> list[tuple[int, bytes | BrokenFrame]]:
+        self._held = b""
+        self._count("header")
+        out = list(self._out)
+        self._out.clear()
+        return [(each, BrokenFrame("the bytes that came are no Modbus TCP header")) for each in out]
+
+
+class SeveralWire(Wire):
+    """The open socket."""
+
+    def __init__(self, gate: SeveralGate) -> None:
+        super().__init__(gate)
+        self._several = gate
+        self._answers: dict[int, asyncio.Future[bytes]] = {}
+
+    async def exchange(self, packet: bytes, timeout_s: float, begin_s: float | None = None) -> bytes:
+        """Send a packet and return the frame that answers it, whatever else is out.
+
+        Raises BrokenFrame, TimeoutError, and ConnectionResetError where the connection ends.
+        """
+        if self.transport is None:
+            raise ConnectionResetError
+        transaction = int.from_bytes(packet[:2], "big")
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        self._answers[transaction] = answer
+        timer = self._loop.call_later(timeout_s, expire, answer)
+        self._several.ask(packet)
+        self.transport.write(packet)
+        try:
+            return await answer
+        except TimeoutError:
+            if self._several.give_up(transaction):
+                raise BrokenFrame("the answer is cut short") from None
+            raise
+        finally:
+            timer.cancel()
+            self._several.give_up(transaction)
+            self._answers.pop(transaction, None)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes, in any pieces."""
+        for transaction, found in self._several.answers(data):
+            answer = self._answers.get(transaction)
+            if answer is None or answer.done():
+                continue
+            if isinstance(found, BrokenFrame):
+                answer.set_exception(found)
+            else:
+                answer.set_result(found)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The peer has hung up: all that is out ends at once."""
+        self.transport = None
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(ConnectionResetError())
+
+    async def close(self) -> None:
+        """Give the socket back; what is out will not be answered any more."""
+        for answer in self._answers.values():
+            expire(answer)
+        await super().close()
+
+
+class SeveralLink(ModbusLink):
+    """One open connection with several requests out. Whoever sends one asks `ready` first."""
+
+    def __init__(self, name: str, settings: TcpSettings, clock: Clock) -> None:
+        self._several = SeveralGate(self._bad_frame)
+        super().__init__(name, settings, clock)
+        self._gate = self._several
+        self._units: dict[int, int] = {}
+        """Requests that are out, by unit."""
+        self._written: set[int] = set()
+        """Units that are written to."""
+        self._quiet_s: dict[int, float] = {}
+        """When a unit's last exchange ended."""
+
+    def ready(self, device: Device, *, write: bool = False) -> bool:
+        """Whether one more request may go to a device, beside those that are out; a write goes alone to its unit."""
+        unit = cast(UnitKeys, device.address).unit_id
+        out = self._units.get(unit, 0)
+        if unit in self._written or sum(self._units.values()) >= self.at_once:
+            return False
+        return out < (1 if write else cast(Limits, device.options).max_in_flight)
+
+    async def read(self, request: ReadRequest, timeout_s: float | None = None) -> Batch:
+        """One planned request."""
+        kept = self._keep(request)
+        async with self._out(request.unit_id):
+            answer = await self._exchange(
+                request.device.id, request.unit_id, request.pause_s, request.wire_s, kept.pdu, timeout_s=timeout_s
+            )
+        return self._batch(request, kept, answer)
+
+    async def write(self, device: Device, point: Point, value: Value) -> Value:
+        """Write and return what is then read back; nothing else is out at the unit meanwhile."""
+        unit = cast(UnitKeys, device.address).unit_id
+        async with self._out(unit):
+            self._written.add(unit)
+            try:
+                return await self._write(device, point, value)
+            finally:
+                self._written.discard(unit)
+
+    @asynccontextmanager
+    async def _out(self, unit: int) -> AsyncIterator[None]:
+        self._units[unit] = self._units.get(unit, 0) + 1
+        try:
+            yield
+        finally:
+            self._units[unit] -= 1
+            if not self._units[unit]:
+                del self._units[unit]
+            self._quiet_s[unit] = self._wire.now_s()
+
+    async def _rest(self, unit: int, pause_s: float) -> None:
+        """What the unit needs between two requests; the line is a network and needs nothing."""
+        if pause_s > 0:
+            wait_s = self._quiet_s.get(unit, 0.0) + pause_s - self._wire.now_s()
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+        if self._turn.locked():  # it is made anew just now
+            async with self._turn:
+                pass
+
+    async def _renew(self) -> None:
+        async with self._turn:
+            if self._unheard >= DEAF:
+                await super()._renew()
+
+    def _new_wire(self) -> Wire:
+        self._several.clear()
+        return SeveralWire(self._several)
