@@ -78,7 +78,7 @@ def _settle(done: asyncio.Future[Any], result: Any, error: Exception | None) -> 
         done.set_exception(error)
 
 
-def connect(path: Path, migrations: Sequence[str], *, full_sync: bool) -> sqlite3.Connection:
+def connect(path: Path, migrations: Sequence[str], *, full_sync: bool, page_bytes: int = 4096) -> sqlite3.Connection:
     """Open a database in WAL mode and bring it to our schema. To be called in the thread that will use it.
 
     `migrations[n]` is the SQL that takes schema n to n + 1, the first one an empty file to schema 1; so the
@@ -90,6 +90,7 @@ def connect(path: Path, migrations: Sequence[str], *, full_sync: bool) -> sqlite
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
     try:
         refuse_newer(connection, path, len(migrations))
+        connection.execute(f"PRAGMA page_size={page_bytes:d}")  # of a new file; an old one keeps its own
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={'FULL' if full_sync else 'NORMAL'}")
         connection.execute("PRAGMA journal_size_limit=8388608")

@@ -6,6 +6,7 @@ log lets both work at once. Errors of SQLite come out as they are: what to do ab
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,8 @@ from edge.store.database import DatabaseThread, set_aside
 from edge.store.readings_file import ReadingsFile, Row, Standing
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class Disk:
@@ -42,6 +45,9 @@ class Disk:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = ReadingsFile(self.path)
             try:
+                count = file.take_over()
+                if count:
+                    log.info("%s: %d rows of an older Courtyard were taken over", self.path, count)
                 standing = file.standing()
                 reserved = standing.reserved + ahead
                 file.reserve(reserved)

@@ -1,4 +1,4 @@
-"""Values and qualities of one batch, made fit to keep, as bytes, and back. Pure.
+"""Values and qualities of one batch, made fit to keep. Pure.
 
 A value keeps its type: bool, int, float, text or nothing. What no column and no far end could take is settled
 here, once: NaN and infinity become nothing with `bad/sensor`; an integer that does not fit 64 bits becomes the
@@ -8,9 +8,8 @@ character pair in a text becomes a question mark.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import isfinite
-from typing import Any
+from collections.abc import Mapping, Sequence
+from math import hypot, isfinite
 
 import orjson
 
@@ -19,8 +18,7 @@ from drivers.point import Quality, Value
 GOOD = Quality.GOOD.value
 LOWEST, HIGHEST = -(2**63), 2**64 - 1
 """Integers in between are kept exactly."""
-_ABSENT: list[Any] = []
-"""Stands where the row has no value for a point of its layout; no value is ever a list."""
+_LONG = 2.0**63
 
 UNCERTAIN = Quality.UNCERTAIN_CLOCK.value
 
@@ -42,10 +40,14 @@ def clean(values: Sequence[Value], qualities: Sequence[str] | None) -> tuple[tup
 
 
 def _fits(values: tuple[Value, ...]) -> bool:
-    """Whether nothing is to be done. Packing is the cheapest way to look at all values, since it is done in C:
-    it refuses what does not fit, and nothing, NaN and infinity come out as `null`.
+    """Whether nothing is to be done. The length of the values as a vector is the cheapest way to look at all of
+    them, since it is done in C: none is longer than the vector, and NaN, infinity and texts do not come through.
     """
     try:
+        return hypot(*values) < _LONG  # type: ignore[arg-type]  # what is no number is found here
+    except (TypeError, OverflowError):
+        pass
+    try:  # texts: what does not fit is refused, and nothing comes out as `null`
         return b"null" not in orjson.dumps(values)
     except TypeError:
         return False
@@ -66,45 +68,22 @@ def _clean_one(value: Value, quality: str) -> tuple[Value, str]:
     raise TypeError(f"{value!r} is no value of a point")
 
 
-def pack_values(values: Sequence[Value]) -> bytes:
-    """Cleaned values as JSON."""
-    return orjson.dumps(values)
-
-
-def unpack_values(body: bytes) -> list[Any]:
-    """What `pack_values` or `spread` wrote; `absent` tells a gap from a value."""
-    values: list[Any] = orjson.loads(body)
-    return values
-
-
-def spread(points: Sequence[str], values: Sequence[Value], onto: Sequence[str]) -> list[Any]:
-    """The values in the order of a wider layout `onto`, with gaps."""
-    given = dict(zip(points, values, strict=True))
-    return [given.get(point, _ABSENT) for point in onto]
-
-
-def absent(value: Any) -> bool:
-    """Whether an unpacked value is a gap."""
-    return isinstance(value, list)
-
-
-def pack_qualities(qualities: Qualities) -> bytes | None:
+def fold_qualities(qualities: Qualities) -> str | dict[str, str] | None:
     """None: all good. A text: all the same. A mapping: position -> quality of those that are not good."""
     if qualities is None:
         return None
-    if len(set(qualities)) == 1:
-        return orjson.dumps(qualities[0])
-    return orjson.dumps({str(place): mark for place, mark in enumerate(qualities) if mark != GOOD})
+    if qualities.count(qualities[0]) == len(qualities):
+        return qualities[0]
+    return {str(place): mark for place, mark in enumerate(qualities) if mark != GOOD}
 
 
-def unpack_qualities(packed: bytes | None, count: int) -> Qualities:
+def unfold_qualities(folded: str | Mapping[str, str] | None, count: int) -> Qualities:
     """The qualities of a row of `count` values."""
-    if packed is None:
+    if folded is None:
         return None
-    marks = orjson.loads(packed)
-    if isinstance(marks, str):
-        return (marks,) * count
-    return tuple(marks.get(str(place), GOOD) for place in range(count))
+    if isinstance(folded, str):
+        return (folded,) * count
+    return tuple([folded.get(str(place), GOOD) for place in range(count)])
 
 
 def settle(qualities: Qualities) -> Qualities:

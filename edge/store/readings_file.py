@@ -1,38 +1,37 @@
 """`readings.db`: the file under the log of readings. Everything here runs in one thread and blocks.
 
-A row is a batch: its points are named once, in a layout; the values are packed. Rows are only ever appended, so
-that SQLite writes at the end of the file: an index by point or by time would cost more than the rows. Instead
-each thousand rows leave the span of time that they cover, which is what a query over time looks into.
+What is committed together is one row of `groups` (or several, where it is much), so that SQLite writes few bytes
+and only at the end of the table: an index by point or by time would cost more than the rows. Instead every few
+groups leave the span of time that they cover, which is what a query over time looks into. Pages are small, since
+each commit writes the last page anew, and the write-ahead log is folded in rarely, since a page that is written
+ten times before is then written once.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import orjson
-
-from drivers.point import Value
 from edge.store.database import connect, transaction
-from edge.store.packing import (
-    GOOD,
-    absent,
-    pack_qualities,
-    pack_values,
-    settle,
-    spread,
-    unpack_qualities,
-    unpack_values,
-)
+from edge.store.first_version import oldest_batches
+from edge.store.groups import Columns, Group, Packer, Row
+from edge.store.layouts import LayoutTable
+from edge.store.packing import GOOD, settle, unfold_qualities
 from edge.store.span import Reading
 
-LAYOUTS = 64
-"""Sets of points named for one equipment; rarer sets are written into the widest of them, with gaps."""
-SPAN_ROWS = 1000
+__all__ = ["MIGRATIONS", "ReadingsFile", "Row", "Standing"]
+
+PAGE_BYTES = 1024
+WAL_PAGES = 4096
+"""The write-ahead log is folded into the file when it has so many pages: 4 MB."""
+SPAN_GROUPS = 16
+"""Groups in a span of time. Those after the newest span are looked at one by one."""
+TAKEN_OVER = 5_000
+"""Rows of an older file that one transaction brings into groups."""
 MIGRATIONS = [
     """
 CREATE TABLE layouts (id INTEGER PRIMARY KEY, equipment TEXT NOT NULL, points TEXT NOT NULL);
@@ -47,27 +46,22 @@ CREATE TABLE cursors (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID
 CREATE TABLE reserve (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL);
 """,
     """
+CREATE TABLE groups (
+  last_seq INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL,
+  body BLOB NOT NULL
+);
+DELETE FROM spans;
 CREATE TABLE restamps (first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, shift_ns INTEGER NOT NULL);
 """,
 ]
 """SQL from each schema to the next; a released one is never changed."""
+_NEWER = "groups WHERE last_seq > (SELECT coalesce((SELECT last_seq FROM spans ORDER BY first_seq DESC LIMIT 1), 0))"
+_COLUMNS = "SELECT first_seq, last_seq, first_ns, last_ns FROM"
+_STRETCHES = f"({_COLUMNS} spans UNION ALL {_COLUMNS} {_NEWER})"
 
+NOTHING: tuple[int, int, int, list[Row]] = (-1, -1, -1, [])
 
-class Row(NamedTuple):
-    """One batch as it is kept and sent."""
-
-    seq: int
-    """Its place in the log; grows, with gaps."""
-    time_ns: int
-    """Our wall clock at receipt, Unix time in ns."""
-    equipment: str
-    points: tuple[str, ...]
-    """Names of the points, without the equipment."""
-    values: tuple[Value, ...]
-    qualities: tuple[str, ...] | None
-    """Value by value; None where all are good."""
-    source_time_ns: int | None
-    """The device's own stamp, where it sent one."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +81,15 @@ class ReadingsFile:
 
     def __init__(self, path: Path) -> None:
         """Raises StoreError (newer schema) or sqlite3.DatabaseError."""
-        self._db = connect(path, MIGRATIONS, full_sync=False)
-        self._layouts: dict[int, tuple[str, tuple[str, ...]]] = {}
-        self._ids: dict[str, dict[tuple[str, ...], int]] = {}
+        self.rotten = 0
+        """Groups that could not be unpacked, and were left out."""
+        self._path = path
+        self._db = connect(path, MIGRATIONS, full_sync=False, page_bytes=PAGE_BYTES)
         try:
-            self._learn_layouts()
+            self._db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES:d}")
+            self._layouts = LayoutTable(self._db)
+            self._packer = Packer(self._layouts)
+            self._unpacked = NOTHING
         except BaseException:
             self._db.close()
             raise
@@ -105,13 +103,26 @@ class ReadingsFile:
         """Close; SQLite folds its write-ahead log into the file with the last connection."""
         self._db.close()
 
+    def take_over(self) -> int:
+        """Bring the rows that an older Courtyard wrote into groups; returns how many there were. Safe to kill."""
+        count = 0
+        while rows := oldest_batches(self._db, self._layouts.by_number, TAKEN_OVER):
+            with transaction(self._db) as db:
+                self._insert(self._packer.pack(rows))
+                self._layouts.write_fresh()
+                db.execute("DELETE FROM batches WHERE seq <= ?", (rows[-1].seq,))
+            self._layouts.settle(written=True)
+            count += len(rows)
+        return count
+
     def standing(self) -> Standing:
         """Where the log stands."""
-        first, last = self._db.execute("SELECT min(seq), max(seq) FROM batches").fetchone()
+        first = self._db.execute("SELECT first_seq FROM groups ORDER BY last_seq LIMIT 1").fetchone()
+        last = self._db.execute("SELECT max(last_seq) FROM groups").fetchone()[0]
         reserved = self._db.execute("SELECT max(seq) FROM reserve").fetchone()[0] or 0
         cursors = dict(self._db.execute("SELECT name, seq FROM cursors").fetchall())
         newest = max(last or 0, *cursors.values(), 0)
-        return Standing(first or newest + 1, newest, max(reserved, newest), cursors)
+        return Standing(first[0] if first else newest + 1, newest, max(reserved, newest), cursors)
 
     def reserve(self, seq: int) -> None:
         """Promise, through a power cut, that numbers up to `seq` are not given out again after a restart."""
@@ -124,43 +135,42 @@ class ReadingsFile:
 
     def commit(self, rows: Sequence[Row], cursors: Mapping[str, int | None]) -> None:
         """Append rows and move cursors (None: forget) in one transaction: all of it or nothing."""
-        fresh: list[int] = []
+        written = False
         try:
+            groups = self._packer.pack(rows)
             with transaction(self._db) as db:
-                db.executemany(
-                    "INSERT INTO batches (seq, time_ns, layout, body, qualities, source_ns) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    map(partial(self._packed, fresh), rows),
-                )
-                db.executemany(
-                    "INSERT INTO layouts (id, equipment, points) VALUES (?, ?, ?)", map(self._named, fresh)
-                )
-                if rows:
-                    self._note_span(rows)
+                self._insert(groups)
+                self._layouts.write_fresh()
                 for name, seq in cursors.items():
                     if seq is None:
                         db.execute("DELETE FROM cursors WHERE name = ?", (name,))
                     else:
                         db.execute("INSERT OR REPLACE INTO cursors (name, seq) VALUES (?, ?)", (name, seq))
-        except BaseException:
-            for number in fresh:
-                equipment, points = self._layouts.pop(number)
-                del self._ids[equipment][points]
-            raise
+            written = True
+        finally:
+            self._layouts.settle(written=written)
 
     def read_after(self, seq: int, before: int | None, limit: int) -> list[Row]:
         """Rows with numbers above `seq` (and below `before`), in order."""
-        found = self._db.execute(
-            "SELECT seq, time_ns, layout, body, qualities, source_ns FROM batches "
-            "WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?",
-            (seq, 2**63 - 1 if before is None else before, limit),
-        ).fetchall()
-        return [self._unpacked(*row) for row in found]
+        end = 2**63 - 1 if before is None else before
+        found: list[Row] = []
+        while len(found) < limit:
+            group = self._db.execute(
+                "SELECT last_seq, first_seq FROM groups WHERE last_seq > ? ORDER BY last_seq LIMIT 1", (seq,)
+            ).fetchone()
+            if group is None or group[1] >= end:
+                break
+            found += [row for row in self._group(*group) if seq < row.seq < end]
+            seq = group[0]
+        return found[:limit]
 
     def forget(self, seq: int) -> None:
-        """Rows with numbers up to `seq` are gone: they are kept elsewhere, or nowhere."""
-        self._db.execute("DELETE FROM batches WHERE seq <= ?", (seq,))
+        """Rows with numbers up to `seq` are gone: they are kept elsewhere, or nowhere. Within a transaction."""
+        self._unpacked = NOTHING
+        self._db.execute("DELETE FROM groups WHERE last_seq <= ?", (seq,))
         self._db.execute("DELETE FROM spans WHERE last_seq <= ?", (seq,))
+        for last_seq, first_seq in self._overlapping(0, seq):
+            self._replace(last_seq, [row for row in self._group(last_seq, first_seq) if row.seq > seq])
 
     def restamp(self, first_seq: int, last_seq: int, shift_ns: int, *, known: bool) -> bool:
         """Add `shift_ns` to the stamps of the rows numbered so; with `known` they are no longer uncertain.
@@ -171,115 +181,123 @@ class ReadingsFile:
             if db.execute("SELECT 1 FROM restamps WHERE first_seq = ?", (first_seq,)).fetchone():
                 return False
             db.execute("INSERT INTO restamps VALUES (?, ?, ?)", (first_seq, last_seq, shift_ns))
-            between = (first_seq, last_seq)
-            db.execute("UPDATE batches SET time_ns = time_ns + ? WHERE seq BETWEEN ? AND ?", (shift_ns, *between))
+            self._unpacked = NOTHING
+            for last, first in self._overlapping(first_seq, last_seq):
+                rows = self._group(last, first)
+                self._replace(last, [restamped(row, first_seq, last_seq, shift_ns, known=known) for row in rows])
             db.execute(
                 "UPDATE spans SET first_ns = min(first_ns, first_ns + ?1), last_ns = max(last_ns, last_ns + ?1) "
                 "WHERE last_seq >= ?2 AND first_seq <= ?3",
-                (shift_ns, *between),
+                (shift_ns, first_seq, last_seq),
             )
-            if known:
-                marked = db.execute(
-                    "SELECT seq, body, qualities FROM batches WHERE seq BETWEEN ? AND ? AND qualities NOT NULL",
-                    between,
-                ).fetchall()
-                settled = [
-                    (pack_qualities(settle(unpack_qualities(packed, len(unpack_values(body))))), seq)
-                    for seq, body, packed in marked
-                ]
-                db.executemany("UPDATE batches SET qualities = ? WHERE seq = ?", settled)
         return True
 
     def readings(self, equipment: str, point: str, from_ns: int, to_ns: int, until_seq: int) -> Iterator[Reading]:
         """One point's readings with from_ns <= time < to_ns and numbers up to `until_seq`, as they were written."""
-        self._learn_layouts()
-        places = {
-            number: points.index(point) for points, number in self._ids.get(equipment, {}).items() if point in points
-        }
-        marks = ",".join("?" * len(places))
-        found = self._db.execute(
-            "SELECT b.time_ns, b.layout, b.body, b.qualities FROM spans s CROSS JOIN batches b "  # noqa: S608  # only marks
-            "ON b.seq BETWEEN s.first_seq AND s.last_seq WHERE s.last_ns >= ? AND s.first_ns < ? "
-            f"AND b.time_ns >= ? AND b.time_ns < ? AND b.seq <= ? AND b.layout IN ({marks}) "
-            "ORDER BY s.first_seq, b.seq",
-            (from_ns, to_ns, from_ns, to_ns, until_seq, *places),
-        )
-        for time_ns, layout, body, packed in found:
-            values, place = unpack_values(body), places[layout]
-            if not absent(values[place]):
-                qualities = unpack_qualities(packed, len(values))
-                yield time_ns, values[place], qualities[place] if qualities else GOOD
+        places = self._layouts.with_point(equipment, point)
+        for first_seq, body in self._bodies(from_ns, to_ns, until_seq) if places else ():
+            times, layouts, values, chosen, qualities, _ = self._columns(first_seq, body)
+            for row, number in enumerate(layouts[: until_seq - first_seq + 1]):
+                place = places.get(number)
+                if place is None or not from_ns <= times[row] < to_ns:
+                    continue
+                key = str(row)
+                if key in chosen:
+                    if place not in chosen[key]:
+                        continue
+                    place = chosen[key].index(place)
+                marks = unfold_qualities(qualities.get(key), len(values[row]))
+                yield times[row], values[row][place], marks[place] if marks else GOOD
 
     def rows_between(self, from_ns: int, to_ns: int, until_seq: int) -> Iterator[Row]:
         """Rows with from_ns <= time < to_ns and numbers up to `until_seq`, in order of their numbers."""
-        found = self._db.execute(
-            "SELECT b.seq, b.time_ns, b.layout, b.body, b.qualities, b.source_ns FROM spans s CROSS JOIN batches b "
-            "ON b.seq BETWEEN s.first_seq AND s.last_seq WHERE s.last_ns >= ? AND s.first_ns < ? "
-            "AND b.time_ns >= ? AND b.time_ns < ? AND b.seq <= ? ORDER BY s.first_seq, b.seq",
-            (from_ns, to_ns, from_ns, to_ns, until_seq),
-        )
-        return (self._unpacked(*row) for row in found)
+        for first_seq, body in self._bodies(from_ns, to_ns, until_seq):
+            for row in self._rows(first_seq, body):
+                if row.seq <= until_seq and from_ns <= row.time_ns < to_ns:
+                    yield row
 
     def next_span(self, from_ns: int) -> tuple[int | None, int | None]:
         """Where the next span with rows at `from_ns` or later begins, and the nearest end of those there."""
-        span = self._db.execute("SELECT min(first_ns) FROM spans WHERE last_ns >= ?", (from_ns,)).fetchone()
+        first = f"SELECT min(first_ns) FROM {_STRETCHES} WHERE last_ns >= ?"  # noqa: S608  # our own words
+        span = self._db.execute(first, (from_ns,)).fetchone()
         if span[0] is None:
             return None, None
         begin = max(span[0], from_ns)
-        end = self._db.execute(
-            "SELECT min(last_ns) FROM spans WHERE last_ns >= ? AND first_ns <= ?", (begin, begin)
-        ).fetchone()
+        last = f"SELECT min(last_ns) FROM {_STRETCHES} WHERE last_ns >= ? AND first_ns <= ?"  # noqa: S608  # ours
+        end = self._db.execute(last, (begin, begin)).fetchone()
         return begin, end[0]
 
-    def _learn_layouts(self) -> None:
-        """Read the layouts that another connection has added."""
-        query = "SELECT id, equipment, points FROM layouts WHERE id > ?"
-        for number, equipment, points in self._db.execute(query, (max(self._layouts, default=0),)).fetchall():
-            self._keep_layout(number, equipment, tuple(orjson.loads(points)))
+    # Groups
 
-    def _keep_layout(self, number: int, equipment: str, points: tuple[str, ...]) -> None:
-        self._layouts[number] = (equipment, points)
-        self._ids.setdefault(equipment, {})[points] = number
+    def _insert(self, groups: Sequence[Group]) -> None:
+        """Within a transaction: append groups, and note the span of time of those that none covers yet."""
+        self._db.executemany(
+            "INSERT INTO groups (last_seq, first_seq, first_ns, last_ns, body) VALUES (?, ?, ?, ?, ?)", groups
+        )
+        (count,) = self._db.execute(f"SELECT count(*) FROM {_NEWER}").fetchone()  # noqa: S608  # our own words
+        if count >= SPAN_GROUPS:
+            self._db.execute(
+                "INSERT INTO spans (first_seq, last_seq, first_ns, last_ns) "  # noqa: S608  # our own words
+                f"SELECT min(first_seq), max(last_seq), min(first_ns), max(last_ns) FROM {_NEWER}"
+            )
 
-    def _named(self, number: int) -> tuple[int, str, bytes]:
-        equipment, points = self._layouts[number]
-        return number, equipment, orjson.dumps(points)
+    def _replace(self, last_seq: int, rows: Sequence[Row]) -> None:
+        for group in self._packer.pack(rows):
+            self._db.execute(
+                "UPDATE groups SET first_seq = ?, first_ns = ?, last_ns = ?, body = ? WHERE last_seq = ?",
+                (group.first_seq, group.first_ns, group.last_ns, group.body, last_seq),
+            )
 
-    def _packed(self, fresh: list[int], row: Row) -> tuple[Any, ...]:
-        known = self._ids.get(row.equipment, {})
-        points, values, qualities = row.points, row.values, row.qualities
-        if points not in known and len(known) >= LAYOUTS:
-            points = tuple(sorted(set(points).union(*known)))
-            values = tuple(spread(row.points, row.values, points))
-            if qualities is not None:
-                marks = dict(zip(row.points, qualities, strict=True))
-                qualities = tuple(marks.get(point, GOOD) for point in points)
-        number = known.get(points)
-        if number is None:
-            number = max(self._layouts, default=0) + 1
-            self._keep_layout(number, row.equipment, points)
-            fresh.append(number)
-        return row.seq, row.time_ns, number, pack_values(values), pack_qualities(qualities), row.source_time_ns
+    def _overlapping(self, first_seq: int, last_seq: int) -> list[tuple[int, int]]:
+        """(last_seq, first_seq) of the groups with rows in between."""
+        query = "SELECT last_seq, first_seq FROM groups WHERE last_seq >= ? ORDER BY last_seq"
+        return list(takewhile(lambda group: group[1] <= last_seq, self._db.execute(query, (first_seq,))))
 
-    def _unpacked(
-        self, seq: int, time_ns: int, layout: int, body: bytes, packed: bytes | None, source_ns: int | None
-    ) -> Row:
-        if layout not in self._layouts:
-            self._learn_layouts()
-        equipment, points = self._layouts[layout]
-        values = tuple(unpack_values(body))
-        qualities = unpack_qualities(packed, len(values))
-        if any(map(absent, values)):
-            kept = [place for place, value in enumerate(values) if not absent(value)]
-            points, values = tuple(points[place] for place in kept), tuple(values[place] for place in kept)
-            qualities = qualities and tuple(qualities[place] for place in kept)
-        return Row(seq, time_ns, equipment, points, values, qualities, source_ns)
+    def _bodies(self, from_ns: int, to_ns: int, until_seq: int) -> Iterator[tuple[int, bytes]]:
+        """(first_seq, body) of the groups with rows in a span of time, in order of their numbers."""
+        spans = self._db.execute(
+            f"SELECT first_seq, last_seq FROM {_STRETCHES} "  # noqa: S608  # our own words
+            "WHERE last_ns >= ? AND first_ns < ? AND first_seq <= ? ORDER BY first_seq",
+            (from_ns, to_ns, until_seq),
+        ).fetchall()
+        for span in spans:
+            yield from self._db.execute(
+                "SELECT first_seq, body FROM groups WHERE last_seq BETWEEN ? AND ? "
+                "AND last_ns >= ? AND first_ns < ? AND first_seq <= ? ORDER BY last_seq",
+                (*span, from_ns, to_ns, until_seq),
+            )
 
-    def _note_span(self, rows: Sequence[Row]) -> None:
-        """Widen the newest span by the rows, or begin the next one where it is full."""
-        times = [row.time_ns for row in rows]
-        first, last, low, high = rows[0].seq, rows[-1].seq, min(times), max(times)
-        newest = self._db.execute("SELECT * FROM spans ORDER BY first_seq DESC LIMIT 1").fetchone()
-        if newest and last - newest[0] < SPAN_ROWS:
-            first, low, high = newest[0], min(low, newest[2]), max(high, newest[3])
-        self._db.execute("INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?)", (first, last, low, high))
+    def _group(self, last_seq: int, first_seq: int) -> list[Row]:
+        """The rows of one group; those of the last that was asked for are remembered until the file changes."""
+        version = self._db.execute("PRAGMA data_version").fetchone()[0]
+        if self._unpacked[:3] != (version, last_seq, first_seq):
+            found = self._db.execute("SELECT body FROM groups WHERE last_seq = ?", (last_seq,)).fetchone()
+            self._unpacked = version, last_seq, first_seq, self._rows(first_seq, found[0]) if found else []
+        return self._unpacked[3]
+
+    def _rows(self, first_seq: int, body: bytes) -> list[Row]:
+        try:
+            return self._packer.rows(first_seq, body)
+        except ValueError as error:
+            self._rot(first_seq, error)
+            return []
+
+    def _columns(self, first_seq: int, body: bytes) -> Columns:
+        try:
+            return self._packer.columns(body)
+        except ValueError as error:
+            self._rot(first_seq, error)
+            return Columns([], [], [], {}, {}, {})
+
+    def _rot(self, first_seq: int, error: ValueError) -> None:
+        """One body has gone bad where SQLite has not noticed: the rest of the file is as good as ever."""
+        if not self.rotten:
+            log.error("%s: rows from number %d on are left out: %s", self._path, first_seq, error)
+        self.rotten += 1
+
+
+def restamped(row: Row, first_seq: int, last_seq: int, shift_ns: int, *, known: bool) -> Row:
+    """The row with another stamp, if it is one of those numbered so."""
+    if not first_seq <= row.seq <= last_seq:
+        return row
+    return row._replace(time_ns=row.time_ns + shift_ns, qualities=settle(row.qualities) if known else row.qualities)

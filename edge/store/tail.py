@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
-from edge.store.packing import settle
-from edge.store.readings_file import Row
+from edge.store.readings_file import Row, restamped
 
 KEPT_ROWS = 2_000
 """Committed rows that stay, for uplinks that have nearly caught up."""
@@ -82,12 +81,7 @@ class Tail:
 
     def restamp(self, first_seq: int, last_seq: int, shift_ns: int, *, known: bool) -> None:
         """Add `shift_ns` to the stamps of the rows numbered so; with `known` they are no longer uncertain."""
-        self._rows = deque(
-            row._replace(time_ns=row.time_ns + shift_ns, qualities=settle(row.qualities) if known else row.qualities)
-            if first_seq <= row.seq <= last_seq
-            else row
-            for row in self._rows
-        )
+        self._rows = deque(restamped(row, first_seq, last_seq, shift_ns, known=known) for row in self._rows)
 
     def _done(self) -> int:
         return max(0, self.committed - self._rows[0].seq + 1) if self._rows else 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.store import readings_file
+from edge.store import layouts, readings_file
 from edge.store.readings import ReadingsStore, Row, StoreError, StoreFault, open_readings
 from tests.support import eventually
 
@@ -166,7 +166,7 @@ async def test_however_many_sets_of_points_an_equipment_reports_few_are_named(pa
         for points, values, marks in given
     ]  # fmt: skip
     shell = sqlite3.connect(path)
-    assert shell.execute("SELECT count(*) FROM layouts").fetchone()[0] <= readings_file.LAYOUTS + len(names)
+    assert shell.execute("SELECT count(*) FROM layouts").fetchone()[0] <= layouts.NAMED + len(names)
     shell.close()
 
 

@@ -1,0 +1,100 @@
+"""Sets of points that are reported together, named once and for all."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import orjson
+
+NAMED = 16
+"""Sets of points named for one equipment; rows of rarer sets name their points within the widest of them."""
+_REMEMBERED = 2_000
+
+Layout = tuple[str, tuple[str, ...]]
+"""Equipment and names of its points."""
+
+
+class LayoutTable:
+    """The table `layouts`, for one connection."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.by_number: dict[int, Layout] = {}
+        self._db = db
+        self._numbers: dict[str, dict[tuple[str, ...], int]] = {}
+        self._seen: dict[int, tuple[tuple[str, ...], str, tuple[int, list[int] | None]]] = {}
+        self._fresh: list[int] = []
+        self.learn()
+
+    def learn(self) -> None:
+        """Read what another connection has added."""
+        query = "SELECT id, equipment, points FROM layouts WHERE id > ?"
+        for number, equipment, points in self._db.execute(query, (max(self.by_number, default=0),)).fetchall():
+            self._keep(number, equipment, tuple(orjson.loads(points)))
+
+    def named(self, number: int) -> Layout:
+        """Equipment and points of a layout."""
+        if number not in self.by_number:
+            self.learn()
+        return self.by_number[number]
+
+    def with_point(self, equipment: str, point: str) -> dict[int, int]:
+        """Layouts of an equipment that have a point, and where in them it stands."""
+        self.learn()
+        known = self._numbers.get(equipment, {})
+        return {number: points.index(point) for points, number in known.items() if point in points}
+
+    def number(self, equipment: str, points: tuple[str, ...]) -> tuple[int, list[int] | None]:
+        """The layout of a row, and which of the layout's points the row has; None: all, in the layout's order.
+
+        A new layout is written by `write_fresh`, or taken back by `drop_fresh`.
+        """
+        seen = self._seen.get(id(points))  # a hash over all names would cost more than the rest of the row
+        if seen is not None and seen[0] is points and seen[1] == equipment:
+            return seen[2]
+        found = self._find(equipment, points)
+        if len(self._seen) >= _REMEMBERED:
+            self._seen.clear()
+        self._seen[id(points)] = points, equipment, found
+        return found
+
+    def write_fresh(self) -> None:
+        """Write the layouts that were named since the last time; within a transaction."""
+        rows = [(number, *self.by_number[number]) for number in self._fresh]
+        self._db.executemany(
+            "INSERT INTO layouts (id, equipment, points) VALUES (?, ?, ?)",
+            [(number, equipment, orjson.dumps(points)) for number, equipment, points in rows],
+        )
+
+    def settle(self, *, written: bool) -> None:
+        """The transaction has ended: what was named since the last one is on the disk, or is not."""
+        fresh, self._fresh = self._fresh, []
+        if not written and fresh:
+            self._seen.clear()
+            for number in fresh:
+                equipment, points = self.by_number.pop(number)
+                del self._numbers[equipment][points]
+
+    def _find(self, equipment: str, points: tuple[str, ...]) -> tuple[int, list[int] | None]:
+        known = self._numbers.get(equipment, {})
+        number = known.get(points)
+        if number is not None:
+            return number, None
+        if len(known) < NAMED:
+            return self._name(equipment, points), None
+        wide = max(known, key=len)
+        places = {point: place for place, point in enumerate(wide)}
+        if not places.keys() >= set(points):
+            wide = tuple(sorted(set(points).union(*known)))
+            places = {point: place for place, point in enumerate(wide)}
+            return self._name(equipment, wide), [places[point] for point in points]
+        return known[wide], [places[point] for point in points]
+
+    def _name(self, equipment: str, points: tuple[str, ...]) -> int:
+        number = max(self.by_number, default=0) + 1
+        self._keep(number, equipment, points)
+        self._fresh.append(number)
+        return number
+
+    def _keep(self, number: int, equipment: str, points: tuple[str, ...]) -> None:
+        self.by_number[number] = (equipment, points)
+        self._numbers.setdefault(equipment, {})[points] = number
