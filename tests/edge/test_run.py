@@ -145,7 +145,8 @@ def test_a_wrong_site_file_is_shown_whole_and_exits_with_one(tmp_path: Path) -> 
 def rows(state: Path) -> list[int]:
     """Sequence numbers of the readings log, in order."""
     with closing(sqlite3.connect(state / "readings.db")) as database:
-        return [seq for (seq,) in database.execute("SELECT seq FROM batches ORDER BY rowid")]
+        groups = database.execute("SELECT first_seq, last_seq FROM groups ORDER BY last_seq").fetchall()
+    return [seq for first, last in groups for seq in range(first, last + 1)]
 
 
 @pytest.mark.timeout(120)
