@@ -151,6 +151,10 @@ class ReadingsStore:
         older = await self._read(lambda file: file.read_after(seq, before, limit), nothing)
         return (older + newer)[:limit]
 
+    def newest(self) -> int:
+        """Number of the newest row that `read_after` gives."""
+        return self._readable()
+
     async def wait_after(self, seq: int) -> None:
         """Return as soon as `read_after(seq)` has something to give."""
         while self._readable() <= seq:

@@ -7,7 +7,8 @@ as long as the daemon. A new destination is one file with its settings and `open
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Protocol
@@ -17,7 +18,9 @@ from drivers.point import Value
 from edge.supervise import supervise
 from edge.uplinks import influxdb, mqtt
 from edge.uplinks.drain import Log, drain
-from edge.uplinks.journal import Bell, Clerk, Ledger, Memory, drain_journal
+from edge.uplinks.journal import KIND, Bell, Clerk, Ledger, Memory, State, drain_journal
+from edge.uplinks.places import Places, owner
+from edge.uplinks.rejects import Rejects
 from edge.uplinks.shape import (
     Announcing,
     EquipmentView,
@@ -35,17 +38,7 @@ __all__ = ["UPLINKS", "SiteView", "Uplink", "UplinkDown", "UplinkSettings", "ope
 UPLINKS: Mapping[str, type[UplinkSettings]] = {"influxdb": influxdb.Settings, "mqtt": mqtt.Settings}
 """Settings of each type that a site file may name."""
 
-
-class Store(Log, Protocol):
-    """The readings log, as far as the uplinks use it."""
-
-    def cursors(self) -> dict[str, int]:
-        """All that there are."""
-        ...
-
-    def drop_cursor(self, name: str) -> None:
-        """Forget one."""
-        ...
+log = logging.getLogger(__name__)
 
 
 class Desk(Protocol):
@@ -80,7 +73,7 @@ class House(Protocol):
         ...
 
     @property
-    def store(self) -> Store:
+    def store(self) -> Log:
         """The readings log."""
         ...
 
@@ -115,6 +108,7 @@ class Uplink:
         self._store = house.store
         self._open = partial(_OPEN[settings.type], name, settings, view_of(house.site), house, refusal)
         self._memory = Memory(name, house.ledger, house.clerk)
+        self._rejects = Rejects(name, self._memory, house.clock)
         self._bell = Bell()
         self._sender: Sender | None = None
         self._stats = Stats(behind=lambda: self._store.behind(self._store.cursor(name)))
@@ -138,8 +132,9 @@ class Uplink:
             "state": stats.state,
             "lag_s": round(stats.lag_s(self._clock.wall_ns()), 3),
             "backlog": stats.behind(),
+            "rate": round(stats.rate.per_s(self._clock.mono_s()), 1),
             "sent": stats.sent,
-            "rejected": stats.rejected,
+            "rejected": self._rejects.total,
             "reason": stats.last_error if stats.state != "up" else None,
         }
 
@@ -147,6 +142,7 @@ class Uplink:
         await self._memory.open()
         async with self._open() as sender:
             self._sender = sender
+            self._rejects.of(sender.stats)
             try:
                 await self._lanes(sender)
             except ExceptionGroup as group:
@@ -162,7 +158,8 @@ class Uplink:
                 lanes.create_task(journal, name=f"uplink[{self.name}] journal")
             await drain(
                 self._store, self.name, sender.send, self._clock, sender.stats,
-                limit=sender.batch, linger_s=sender.linger_s,
+                limit=sender.batch, linger_s=sender.linger_s, backlog_rate=self.settings.backlog_rate,
+                confirmed=self._rejects.settle,
             )  # fmt: skip
 
     def _failed(self, reason: str) -> None:
@@ -176,11 +173,35 @@ def open_uplinks(
 
     `refusal` is what the desk raises for a command that it will not carry out.
     """
-    for name in house.store.cursors().keys() - house.site.uplinks.keys():
-        house.store.drop_cursor(name)
+    changes = list(_changes(house))
+    if changes:
+        yield "uplinks changed", partial(_note, house, changes)
     for name, settings in house.site.uplinks.items():
         house.uplinks[name] = uplink = Uplink(name, settings, house, refusal)
         yield f"uplink[{name}]", uplink.run
+
+
+def _changes(house: House) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Uplinks that have left the site file, with what is given up with them, and those that are new. Told once."""
+    store, named = house.store, house.site.uplinks.keys()
+    known = {owner(cursor) for cursor in store.cursors()}
+    for name in sorted(known - named):
+        rows = Places(store, name).behind()
+        for cursor in [each for each in store.cursors() if owner(each) == name]:
+            store.drop_cursor(cursor)
+        log.warning("uplink %s is no longer in the site file; %d rows that it did not have are given up", name, rows)
+        yield name, {"event": "removed", "rows_given_up": rows}
+    for name in sorted(named - known):
+        rows = store.behind(0)
+        store.advance(name, 0)  # from now on it counts as one that has not got them
+        log.info("uplink %s is new; it begins with the oldest of %d rows in the log", name, rows)
+        yield name, {"event": "added", "rows": rows}
+
+
+async def _note(house: House, changes: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    for name, body in changes:
+        gone: State = {(KIND, name): None} if body["event"] == "removed" else {}
+        await house.clerk.note(KIND, name, body, gone)
 
 
 def view_of(site: Any) -> SiteView:

@@ -130,14 +130,9 @@ class InfluxDB:
 
     def _set_aside(self, line: bytes, reason: str) -> None:
         text = line.decode("utf-8", "replace")
-        self.stats.rejected += 1
+        self.stats.reject(text, reason)
         self.rejects.append((text, reason))
         self._refused.add(line)
-        if self.stats.rejected == 1:
-            log.warning(
-                "uplink %s: the server does not take a line (%s); it and all like it are counted: %s",
-                self._name, reason, text[:500],
-            )  # fmt: skip
 
 
 @asynccontextmanager

@@ -6,10 +6,13 @@ yields a `Sender`. Reading the log, pausing and moving the cursor are done by `d
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Annotated, Any, Protocol, Self, runtime_checkable
+
+from pydantic import Field
 
 from drivers.point import Value
 from drivers.profile import Strict
@@ -19,6 +22,8 @@ class UplinkSettings(Strict):
     """Keys of one uplink in the site file. Each destination extends it."""
 
     type: str
+    backlog_rate: Annotated[float, Field(ge=1, le=100_000)] = 2000.0
+    """Rows a second of what an outage has left; live rows go before it."""
 
     def placed(self, folder: Path, note: Callable[[tuple[str, ...], str], None]) -> Self:
         """With the names of files followed from `folder`; what is wrong with them goes to `note(keys, message)`."""
@@ -97,6 +102,28 @@ class SiteView:
     points: Mapping[str, PointView] = field(default_factory=dict)
 
 
+class Rate:
+    """How many a second, over the last minute. Times are monotonic seconds."""
+
+    SPAN_S, PARTS = 60.0, 12
+
+    def __init__(self) -> None:
+        self._parts: deque[list[float]] = deque(maxlen=self.PARTS)  # when it began, how many
+
+    def add(self, count: int, now_s: float) -> None:
+        """So many more."""
+        if not self._parts or now_s - self._parts[-1][0] >= self.SPAN_S / self.PARTS:
+            self._parts.append([now_s, 0])
+        self._parts[-1][1] += count
+
+    def per_s(self, now_s: float) -> float:
+        """Over what of the last minute it has counted."""
+        recent = [part for part in self._parts if now_s - part[0] < self.SPAN_S]
+        if not recent:
+            return 0.0
+        return sum(count for _, count in recent) / max(now_s - recent[0][0], 1.0)
+
+
 @dataclass(slots=True)
 class Stats:
     """How an uplink is doing."""
@@ -107,6 +134,8 @@ class Stats:
     """Rows that the far end has confirmed."""
     rejected: int = 0
     """Rows that the far end will never take; they stay in `readings.db`."""
+    last_reject: tuple[str, str] = ("", "")
+    """The newest that the far end will never take, and its reason."""
     last_error: str | None = None
     """Why it is down; the last reason why it was, where it is up again."""
     oldest_ns: int | None = None
@@ -117,6 +146,19 @@ class Stats:
     """Time of the oldest entry of the journal that the far end does not have; None where it has all."""
     behind: Callable[[], int] = lambda: 0
     """Counts the rows that the far end does not have."""
+
+    rate: Rate = field(default_factory=Rate)
+    """Rows that the far end confirms."""
+
+    def reject(self, what: str, why: str) -> None:
+        """The far end will never take this."""
+        self.rejected += 1
+        self.last_reject = what, why
+
+    def add(self, rows: int, now_s: float) -> None:
+        """The far end has confirmed so many rows more."""
+        self.sent += rows
+        self.rate.add(rows, now_s)
 
     def lag_s(self, now_ns: int) -> float:
         """How old the oldest row or entry is that the far end does not have; 0 where it has all."""

@@ -22,7 +22,7 @@ class Books:
 
     def __init__(self) -> None:
         self.entries: list[tuple[int, Entry]] = []
-        self.state: dict[tuple[str, str], dict[str, Any]] = {}
+        self.state: dict[tuple[str, str], dict[str, Any] | None] = {}
 
     def add(self, kind: str, subject: str, time_ns: int = 0) -> int:
         """Something happens; its number."""
@@ -31,7 +31,7 @@ class Books:
         return number
 
     async def load(self, kind: str) -> dict[str, dict[str, Any]]:
-        return {key: body for (of, key), body in self.state.items() if of == kind}
+        return {key: body for (of, key), body in self.state.items() if of == kind and body is not None}
 
     async def journal(
         self,
@@ -53,4 +53,4 @@ class Books:
         self.state.update(state or {})
 
     async def keep(self, state: Mapping[tuple[str, str], dict[str, Any] | None]) -> None:
-        self.state.update({place: body for place, body in state.items() if body is not None})
+        self.state.update(state)

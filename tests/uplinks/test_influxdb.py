@@ -95,9 +95,7 @@ async def test_without_gzip_the_lines_go_as_they_are(server: Server) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 422])
-async def test_a_line_that_the_server_does_not_take_is_found_and_set_aside_alone(
-    server: Server, status: int, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_line_that_the_server_does_not_take_is_found_and_set_aside_alone(server: Server, status: int) -> None:
     bad = (f" {START_NS + 3}", f" {START_NS + 77}")
     said = json.dumps({"code": "invalid", "message": "field type conflict"})
     server.answer = lambda lines: (status, said, {}) if any(x.endswith(bad) for x in lines) else (204, "", {})
@@ -105,10 +103,9 @@ async def test_a_line_that_the_server_does_not_take_is_found_and_set_aside_alone
         await uplink.send(rows(100), late=False)
         assert uplink.stats.rejected == 2
         assert [reason for _, reason in uplink.rejects] == [f"{status}: field type conflict"] * 2
+        assert uplink.stats.last_reject == uplink.rejects[-1]
     assert len(server.stored) == 98
     assert len(server.requests) < 32
-    [record] = caplog.records
-    assert f"does not take a line ({status}: field type conflict)" in record.getMessage()
 
 
 async def test_a_line_that_was_set_aside_is_not_counted_again_when_its_batch_is_sent_again(server: Server) -> None:

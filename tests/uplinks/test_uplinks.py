@@ -64,12 +64,28 @@ def test_the_outside_is_told_of_a_site_by_class_profile_and_place() -> None:
     assert view.points == {"pump-1.pressure": PointView("bar", {"zh": "压力", "en": "Pressure"})}
 
 
-async def test_the_cursor_of_an_uplink_that_left_the_site_file_is_forgotten(store: ReadingsStore) -> None:
-    store.append("pump-1", ("pressure",), (3.5,), None, 1)
-    store.advance("old", 1)
+async def test_an_uplink_that_left_the_site_file_is_forgotten_and_the_journal_says_what_it_did_not_have(
+    store: ReadingsStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    for n in range(10):
+        store.append("pump-1", ("pressure",), (3.5,), None, n)
+    store.advance("old", 2)
+    store.advance("old/3/from", 5)
+    store.advance("old/3/to", 9)
     store.advance("north", 1)
-    assert [name for name, _ in open_uplinks(House(store, north={"type": "mqtt"}))] == ["uplink[north]"]
-    assert store.cursors() == {"north": 1}
+    house = House(store, north={"type": "mqtt"}, second={"type": "mqtt"})
+    house.ledger.state["uplink", "old"] = {"journal": 7}
+    (first, note), *rest = open_uplinks(house)
+    await note()
+    assert (first, [name for name, _ in rest]) == ("uplinks changed", ["uplink[north]", "uplink[second]"])
+    assert store.cursors() == {"north": 1, "second": 0}
+    assert house.ledger.state["uplink", "old"] is None
+    assert [(entry.subject, entry.body) for _, entry in house.ledger.entries] == [
+        ("old", {"event": "removed", "rows_given_up": 4}),
+        ("second", {"event": "added", "rows": 10}),
+    ]
+    assert "uplink old is no longer in the site file; 4 rows that it did not have are given up" in caplog.text
+    assert [name for name, _ in open_uplinks(house)] == ["uplink[north]", "uplink[second]"]
 
 
 async def test_uplinks_whose_far_ends_are_away_say_why_and_what_waits(store: ReadingsStore) -> None:
@@ -79,7 +95,8 @@ async def test_uplinks_whose_far_ends_are_away_say_why_and_what_waits(store: Rea
         cloud={"type": "influxdb", "url": f"http://127.0.0.1:{port}", "org": "o", "bucket": "b"},
         north={"type": "mqtt", "port": port},
     )
-    tasks = [asyncio.create_task(run(), name=name) for name, run in open_uplinks(house)]
+    ways = [(name, run) for name, run in open_uplinks(house) if name != "uplinks changed"]
+    tasks = [asyncio.create_task(run(), name=name) for name, run in ways]
     assert house.uplinks["cloud"].status()["state"] == "connecting"
     store.append("pump-1", ("pressure",), (3.5,), None, house.clock.wall_ns())
     await eventually(lambda: set(house.clock.sleeping()) >= {task.get_name() for task in tasks})
@@ -91,6 +108,7 @@ async def test_uplinks_whose_far_ends_are_away_say_why_and_what_waits(store: Rea
         assert f"127.0.0.1:{port}" in status.pop("reason")
         assert status == {
             "name": name, "type": kind, "state": "down", "lag_s": 10.5, "backlog": 1, "sent": 0, "rejected": 0,
+            "rate": 0.0,
         }  # fmt: skip
         house.uplinks[name].announce("alarm", "pump-1.dry", {"id": "pump-1.dry", "state": "unacknowledged"})
     for task in tasks:

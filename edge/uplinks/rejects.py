@@ -1,0 +1,57 @@
+"""Counts, for good, what a far end will never take, and says it where staff look later.
+
+What comes in: the count of an open uplink, which begins at 0. What goes out: the count since ever, in the ledger
+before the place in the log moves over the rows, and an entry in the journal for the first and then at most one an
+hour, with an example and the far end's reason. The readings themselves stay in the store.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from drivers.driver import Clock
+from edge.uplinks.journal import Memory
+from edge.uplinks.shape import Stats
+
+SAY_AGAIN_S = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+class Rejects:
+    """What one uplink could not deliver."""
+
+    def __init__(self, name: str, memory: Memory, clock: Clock) -> None:
+        self._name = name
+        self._memory = memory
+        self._clock = clock
+        self._stats = Stats()
+        self._counted = 0
+        self._said = 0
+        self._say_s = float("-inf")
+
+    @property
+    def total(self) -> int:
+        """Since ever."""
+        return self._memory.get("rejected") + self._stats.rejected - self._counted
+
+    def of(self, stats: Stats) -> None:
+        """Count by these from now on: the uplink was opened anew."""
+        self._stats, self._counted = stats, stats.rejected
+
+    async def settle(self) -> None:
+        """Write down what has been added since the last call; on the disk when this returns."""
+        if self._stats.rejected == self._counted:
+            return
+        total = self.total
+        self._said += self._stats.rejected - self._counted
+        self._counted = self._stats.rejected
+        await self._memory.keep(rejected=total)
+        if self._clock.mono_s() < self._say_s:
+            return
+        self._say_s = self._clock.mono_s() + SAY_AGAIN_S
+        what, why = self._stats.last_reject
+        log.warning("uplink %s: %d rows were set aside, e.g. %s: %s", self._name, self._said, what[:200], why)
+        body = {"event": "set aside", "rows": self._said, "rows_ever": total, "example": what[:500], "reason": why}
+        self._said = 0
+        await self._memory.note(body)
