@@ -14,7 +14,7 @@ help:
 	@echo "make check                    lint, types and import contracts only"
 	@echo "make bench                    benchmarks, as ratios in one run"
 	@echo "make fuzz [ARGS='100000']     a million damaged frames, then other bad input"
-	@echo "make faults                   outages, unplugged adapters, lying devices: on real wires"
+	@echo "make faults [ARGS='200']      outages, lying devices, kill -9, power cuts: each so often, counted"
 	@echo "make format                   lay the code out"
 	@echo "make lock                     choose the locked versions anew"
 	@echo "make wheel                    build the wheel into dist/"
@@ -63,7 +63,8 @@ fuzz: $(VENV)/.dev
 		test -z "$$(ls -d $(VENV)/fuzz/atheris 2>/dev/null)"
 
 faults: $(VENV)/.dev
-	$(BIN)/pytest tests/faults $(ARGS)
+	@$(BIN)/pytest -q tests/faults
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix-only .

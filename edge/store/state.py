@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from edge.store import ledger, readings_file
 from edge.store.database import BUSY_S, refuse_newer
@@ -23,9 +24,8 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """
     if not path.is_file():
         raise FileNotFoundError(2, "no such file", str(path))
-    # query_only rather than mode=ro: whoever reads a log that nobody else has open must be able to make its index.
-    with closing(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)) as connection:
-        connection.execute("PRAGMA query_only=ON")
+    where = f"file:{quote(str(path.absolute()))}?mode=ro"
+    with closing(sqlite3.connect(where, uri=True, timeout=BUSY_S, isolation_level=None)) as connection:
         yield connection
 
 

@@ -1,0 +1,350 @@
+"""A real daemon under full load, killed with `kill -9` at random moments, again and again; both ends are counted.
+
+What comes in: how often, and a seed. What goes out: what was counted. Found after every kill, in the files as the
+kill left them: every reading that was in them before is there still, once; what is missing at their end is younger
+than a commit interval; every alarm that left the box, every acknowledgement that was answered, is in the journal. At
+the end the last daemon may catch up: what is stored has arrived at the far end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import socket
+import sqlite3
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from edge.store.packing import unpack_values
+from edge.store.state import LEDGER, READINGS, reading
+from edge.texts import iso
+from tests.faults.killed_site import COUNTER, Devices, Ears, Proxy, write_site
+from tests.support import free_port
+
+START_S = 30.0
+COMMIT_S = 1.0
+"""The commit interval under load, as the site file of these runs has it."""
+Mark = tuple[int, int]
+"""Device and counter: one reading's name."""
+
+
+@dataclass
+class Counted:
+    """What was found."""
+
+    kills: int = 0
+    kills_at_start: int = 0
+    """Of them before the daemon was ready."""
+    starts_s: list[float] = field(default_factory=list)
+    """Wall time from the program's start to `ready`."""
+    start_cpu_s: list[float] = field(default_factory=list)
+    gaps_s: list[float] = field(default_factory=list)
+    """For each kill: how long before it the oldest reading was handed out that is not in the store."""
+    stored: set[Mark] = field(default_factory=set)
+    lost: list[str] = field(default_factory=list)
+    """Readings that had been stored and are not any more, and holes in what one run stored."""
+    doubled: list[str] = field(default_factory=list)
+    told: int = 0
+    """Alarm transitions heard at the broker, and pushes."""
+    unwritten: list[str] = field(default_factory=list)
+    """What was told, or answered, and is not in the ledger."""
+    acknowledged: int = 0
+    cuts: int = 0
+    missing: int = 0
+    """Stored readings that never arrived at the far end."""
+    arrived: int = 0
+    beyond: int = 0
+    """Readings that arrived and were not yet stored when the kill came: sent out of memory."""
+
+
+class Killed:
+    """The daemon's processes, one after the other, on one state directory."""
+
+    def __init__(self, folder: Path, site: Path, console: int, devices: Devices) -> None:
+        self.found = Counted()
+        self.state = folder / "state"
+        self.log = folder / "daemon.log"
+        self._site = site
+        self._console = console
+        self._devices = devices
+        self._process: asyncio.subprocess.Process | None = None
+        self._notes = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notes.bind(str(folder / "notify"))
+        self._notes.setblocking(False)
+        self._environment = {**os.environ, "NOTIFY_SOCKET": str(folder / "notify")}
+        self._seq = 0  # the newest row that was seen in the file
+        self._before = 0  # how many rows were in the file up to there
+        self._began: dict[int, int] = {}  # by device: counters handed out before the present run
+        self._client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{console}", trust_env=False, timeout=5)
+        self._acks: list[str] = []
+
+    async def start(self, kill_after_s: float | None = None) -> bool:
+        """Start the next one; returns whether it became ready, which it may not before `kill_after_s`."""
+        self._began = {unit: len(times) for unit, times in self._devices.answered.items()}
+        with suppress(BlockingIOError):
+            while self._notes.recv(4096):
+                pass
+        began = time.monotonic()
+        with self.log.open("ab") as log:
+            arguments = ("-m", "edge", "run", "--config", str(self._site), "--state", str(self.state))
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, *arguments, stdout=log, stderr=log, env=self._environment
+            )
+        try:
+            async with asyncio.timeout(kill_after_s or START_S):
+                while b"READY=1" not in await asyncio.get_running_loop().sock_recv(self._notes, 4096):
+                    pass
+        except TimeoutError:
+            assert kill_after_s is not None, f"not ready within {START_S:g} s: {self.log.read_text()[-2000:]}"
+            return False
+        self.found.starts_s.append(time.monotonic() - began)
+        self.found.start_cpu_s.append(_cpu_s(self._process.pid))
+        return True
+
+    async def look(self) -> None:
+        """Acknowledge what there is, as somebody on duty."""
+        with suppress(httpx.HTTPError, ValueError):
+            for alarm in (await self._client.get("/api/v1/alarms")).json():
+                if alarm["state"] in ("unacknowledged", "returned"):
+                    who = f"k{self.found.kills}"
+                    answer = await self._client.post(f"/api/v1/alarms/{alarm['id']}/ack", json={"who": who})
+                    if answer.is_success:
+                        self._acks.append(f"{alarm['id']} {who}")
+                        self.found.acknowledged += 1
+
+    async def kill(self) -> None:
+        """Now; then count."""
+        assert self._process is not None  # started
+        self._process.send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        await self._process.wait()
+        self.found.kills += 1
+        self._count(killed)
+
+    async def stop(self) -> None:
+        """As systemd does."""
+        assert self._process is not None  # started
+        self._process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(START_S):
+            await self._process.wait()
+        self._count(time.monotonic())
+        self.found.gaps_s.pop()
+
+    async def caught_up(self) -> bool:
+        """Whether the uplink has nothing left to send."""
+        with suppress(httpx.HTTPError, ValueError):
+            rows = (await self._client.get("/api/v1/uplinks")).json()
+            return all(row["backlog"] == 0 for row in rows)
+        return False
+
+    async def close(self) -> None:
+        """End whatever runs."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        self._notes.close()
+        await self._client.aclose()
+
+    # Counting
+
+    def _count(self, killed: float) -> None:
+        """Look into the files as they are."""
+        if not (self.state / READINGS).exists():
+            return
+        fresh = self._fresh()
+        found = self.found
+        for seq, mark in fresh.items():
+            if mark in found.stored:
+                found.doubled.append(f"{mark} again as row {seq}")
+            found.stored.add(mark)
+        self._look_for_holes(fresh)
+        gap = max((killed - at for at in self._first_lost(fresh)), default=0.0)
+        found.gaps_s.append(gap)
+        self._check_ledger()
+
+    def _fresh(self) -> dict[int, Mark]:
+        """Rows that were not there when we looked last."""
+        with reading(self.state / READINGS) as db:
+            layouts = {
+                number: (int(equipment[1:]), orjson.loads(points).index(COUNTER))
+                for number, equipment, points in db.execute("SELECT id, equipment, points FROM layouts")
+                if COUNTER in orjson.loads(points)
+            }
+            rows = db.execute(
+                "SELECT seq, layout, body FROM batches WHERE seq > ? ORDER BY seq", (self._seq,)
+            ).fetchall()
+            (count,) = db.execute("SELECT count(*) FROM batches WHERE seq <= ?", (self._seq,)).fetchone()
+        if count != self._before:
+            self.found.lost.append(f"{self._before} rows up to {self._seq} were there, now {count}")
+        self._before += len(rows)
+        self._seq = rows[-1][0] if rows else self._seq
+        fresh = {}
+        for seq, layout, body in rows:
+            if layout in layouts:
+                unit, place = layouts[layout]
+                value = unpack_values(body)[place]
+                if isinstance(value, int):  # nothing stands there while the device is silent
+                    fresh[seq] = (unit, value)
+        return fresh
+
+    def _look_for_holes(self, fresh: dict[int, Mark]) -> None:
+        """Within one run the counters of a device follow each other."""
+        by_unit: dict[int, list[int]] = {}
+        for unit, counter in fresh.values():
+            by_unit.setdefault(unit, []).append(counter)
+        for unit, counters in by_unit.items():
+            first, last = counters[0], counters[-1]
+            if counters != list(range(first, last + 1)):
+                self.found.lost.append(f"e{unit}: {first} to {last} has holes or is out of order")
+            if first > self._began.get(unit, 0) + 1:
+                self.found.lost.append(
+                    f"e{unit}: begins with {first}, was handed out from {self._began.get(unit, 0) + 1}"
+                )
+
+    def _first_lost(self, fresh: dict[int, Mark]) -> list[float]:
+        """By device: when the oldest reading of this run was handed out that is not stored."""
+        last: dict[int, int] = {}
+        for unit, counter in fresh.values():
+            last[unit] = max(last.get(unit, 0), counter)
+        times = []
+        for unit, answered in self._devices.answered.items():
+            stored = last.get(unit, self._began.get(unit, 0))
+            if stored < len(answered):
+                times.append(answered[stored])
+        return times
+
+    def _check_ledger(self) -> None:
+        if not (self.state / LEDGER).exists():
+            return
+        with reading(self.state / LEDGER) as db:
+            found = db.execute("SELECT subject, body FROM journal WHERE kind = 'alarm'").fetchall()
+        journal = [(subject, json.loads(body)) for subject, body in found]
+        acked = {f"{subject} {body['who']}" for subject, body in journal if body["event"] == "acknowledged"}
+        self.found.unwritten += [f"acknowledgement {each}" for each in self._acks if each not in acked]
+
+    def check_told(self, ears: Ears) -> None:
+        """Everything that left the box about an alarm is in the ledger."""
+        with reading(self.state / LEDGER) as db:
+            bodies = [json.loads(body) for (body,) in db.execute("SELECT body FROM journal WHERE kind = 'alarm'")]
+        known = {_told(_row_of(body["alarm"])) for body in bodies}
+        raised = {body["alarm"]["id"] for body in bodies if body["event"] in ("raised", "re-raised")}
+        self.found.told = len(ears.alarms)
+        self.found.unwritten += [
+            f"{alarm['id']} {alarm['state']}" for alarm in ears.alarms if _told(alarm) not in known
+        ]
+        pushes = self.state / "pushes.jsonl"
+        for line in pushes.read_bytes().splitlines() if pushes.exists() else ():
+            self.found.told += 1
+            notices = json.loads(line)["notices"]
+            self.found.unwritten += [f"push of {each}" for each in notices if each not in raised]
+
+
+def _row_of(alarm: dict[str, Any]) -> dict[str, Any]:
+    """An alarm of the journal as it is shown outside: times to the ms."""
+    return {**alarm, "raised": iso(alarm["raised_ns"] or 0), "cleared": iso(alarm["cleared_ns"] or 0)}
+
+
+def _told(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["id"], row["state"], row["occurrence"], row["raised"], row["cleared"]
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def _flap(proxy: Proxy, chance: random.Random) -> None:
+    """The way to the broker is there, and is not."""
+    while True:
+        await asyncio.sleep(chance.uniform(0.2, 3))
+        proxy.cut()
+        await asyncio.sleep(chance.uniform(0.05, 1))
+        proxy.mend()
+
+
+async def _toggle(devices: Devices, chance: random.Random) -> None:
+    while True:
+        await asyncio.sleep(chance.uniform(0.2, 0.8))
+        devices.switch = not devices.switch
+
+
+@asynccontextmanager
+async def _doing(*works: Any) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def kill_often(
+    folder: Path, broker: int, times: int, seed: int, *, devices: int = 20, period_ms: int = 100, more: str = ""
+) -> Counted:
+    """Kill a daemon so many times, let the last one catch up, stop it, and count."""
+    chance = random.Random(seed)
+    async with AsyncExitStack() as stack:
+        made = await stack.enter_async_context(Devices().serve())
+        proxy = await stack.enter_async_context(Proxy(broker).serve())
+        ears = await stack.enter_async_context(Ears().listen(broker))
+        console = free_port()
+        site = write_site(folder, devices, made.port, console, proxy.port, period_ms, more)
+        daemon = Killed(folder, site, console, made)
+        stack.push_async_callback(daemon.close)
+        async with _doing(_flap(proxy, chance), _toggle(made, chance)):
+            for number in range(times):
+                early = chance.uniform(0.02, 0.9) if number % 8 == 7 else None
+                if await daemon.start(early):
+                    await asyncio.sleep(chance.uniform(0.05, 2.5))
+                    await daemon.look()
+                    await asyncio.sleep(chance.uniform(0, 0.5))
+                else:
+                    daemon.found.kills_at_start += 1
+                await daemon.kill()
+        proxy.mend()
+        await daemon.start()
+        await asyncio.sleep(2)
+        made.mute = True
+        await _within(60, daemon.caught_up)
+        await daemon.stop()
+        found = daemon.found
+        found.cuts = proxy.cuts
+        await _within(20, lambda: _arrived(found, ears))
+        daemon.check_told(ears)
+        found.missing = _missing(found, ears)
+        marks = {(unit, counter) for unit, counters in ears.readings.items() for counter in counters}
+        found.arrived, found.beyond = len(marks), len(marks - found.stored)
+        with closing(sqlite3.connect(daemon.state / READINGS)) as db:
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert max(Counter(found.stored).values(), default=1) == 1
+    return found
+
+
+async def _arrived(found: Counted, ears: Ears) -> bool:
+    return not _missing(found, ears)
+
+
+async def _within(seconds: float, predicate: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until it is true, but no longer: what is missing then is counted."""
+    for _ in range(round(seconds * 10)):
+        if await predicate():
+            return
+        await asyncio.sleep(0.1)
+
+
+def _missing(found: Counted, ears: Ears) -> int:
+    return sum(counter not in ears.readings[unit] for unit, counter in found.stored)
