@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from edge import __version__
 from edge.supervise import Fatal
@@ -99,6 +100,34 @@ def connect(path: Path, migrations: Sequence[str], *, full_sync: bool, page_byte
         connection.close()
         raise
     return connection
+
+
+def connect_reading(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
+    """Open a database that is only looked into, beside a running daemon or without one; nothing in it is changed.
+
+    Raises StoreError where it is not there or of another schema than ours, sqlite3.DatabaseError where it is damaged.
+    """
+    connection = open_reading(path)
+    try:
+        refuse_newer(connection, path, len(migrations))
+        if (found := schema_of(connection)) < len(migrations):
+            raise StoreError(
+                f"{path} has schema {found}, this Courtyard {__version__} reads {len(migrations)}: "
+                "start the daemon on it once, which takes it forward"
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reading(path: Path) -> sqlite3.Connection:
+    """A connection that can change nothing. Raises StoreError where there is no such file."""
+    if not path.is_file():
+        raise StoreError(f"there is no {path}; name the state directory with --state")
+    return sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None
+    )
 
 
 def schema_of(connection: sqlite3.Connection) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from edge.store.database import connect, transaction
+from edge.store.database import connect, connect_reading, transaction
 from edge.store.first_version import oldest_batches
 from edge.store.groups import Columns, Group, Packer, Row
 from edge.store.layouts import LayoutTable
@@ -79,14 +79,13 @@ class Standing:
 class ReadingsFile:
     """The open file, for one thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         """Raises StoreError (newer schema) or sqlite3.DatabaseError."""
         self.rotten = 0
         """Groups that could not be unpacked, and were left out."""
         self._path = path
-        self._db = connect(path, MIGRATIONS, full_sync=False, page_bytes=PAGE_BYTES)
+        self._db = connect_reading(path, MIGRATIONS) if read_only else _connect(path)
         try:
-            self._db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES:d}")
             self._layouts = LayoutTable(self._db)
             self._packer = Packer(self._layouts)
             self._unpacked = NOTHING
@@ -294,6 +293,12 @@ class ReadingsFile:
         if not self.rotten:
             log.error("%s: rows from number %d on are left out: %s", self._path, first_seq, error)
         self.rotten += 1
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = connect(path, MIGRATIONS, full_sync=False, page_bytes=PAGE_BYTES)
+    db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES:d}")
+    return db
 
 
 def restamped(row: Row, first_seq: int, last_seq: int, shift_ns: int, *, known: bool) -> Row:

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import orjson
 
-from edge.store.packing import unpack_values
+from edge.store.database import StoreError
+from edge.store.readings_file import ReadingsFile
 from edge.store.state import LEDGER, READINGS, reading
 from edge.texts import iso
 from tests.faults.killed_site import COUNTER, Devices, Ears, Proxy, write_site
@@ -85,7 +85,7 @@ class Killed:
         self._notes.setblocking(False)
         self._environment = {**os.environ, "NOTIFY_SOCKET": str(folder / "notify")}
         self._seq = 0  # the newest row that was seen in the file
-        self._before = 0  # how many rows were in the file up to there
+        self._rows: dict[int, Mark] = {}  # all up to there
         self._began: dict[int, int] = {}  # by device: counters handed out before the present run
         self._client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{console}", trust_env=False, timeout=5)
         self._acks: list[str] = []
@@ -175,28 +175,14 @@ class Killed:
         self._check_ledger()
 
     def _fresh(self) -> dict[int, Mark]:
-        """Rows that were not there when we looked last."""
-        with reading(self.state / READINGS) as db:
-            layouts = {
-                number: (int(equipment[1:]), orjson.loads(points).index(COUNTER))
-                for number, equipment, points in db.execute("SELECT id, equipment, points FROM layouts")
-                if COUNTER in orjson.loads(points)
-            }
-            rows = db.execute(
-                "SELECT seq, layout, body FROM batches WHERE seq > ? ORDER BY seq", (self._seq,)
-            ).fetchall()
-            (count,) = db.execute("SELECT count(*) FROM batches WHERE seq <= ?", (self._seq,)).fetchone()
-        if count != self._before:
-            self.found.lost.append(f"{self._before} rows up to {self._seq} were there, now {count}")
-        self._before += len(rows)
-        self._seq = rows[-1][0] if rows else self._seq
-        fresh = {}
-        for seq, layout, body in rows:
-            if layout in layouts:
-                unit, place = layouts[layout]
-                value = unpack_values(body)[place]
-                if isinstance(value, int):  # nothing stands there while the device is silent
-                    fresh[seq] = (unit, value)
+        """Rows that were not there when we looked last; those that were must be there still."""
+        marks = _marks(self.state / READINGS)
+        old = {seq: mark for seq, mark in marks.items() if seq <= self._seq}
+        if old != self._rows:
+            self.found.lost.append(f"{len(self._rows)} rows up to {self._seq} were there, now {len(old)}")
+        self._rows = marks
+        fresh = {seq: mark for seq, mark in marks.items() if seq > self._seq}
+        self._seq = max(marks, default=0)
         return fresh
 
     def _look_for_holes(self, fresh: dict[int, Mark]) -> None:
@@ -249,6 +235,23 @@ class Killed:
             self.found.told += 1
             notices = json.loads(line)["notices"]
             self.found.unwritten += [f"push of {each}" for each in notices if each not in raised]
+
+
+def _marks(path: Path) -> dict[int, Mark]:
+    """Every reading of a counter in a log, by the number of its row."""
+    try:
+        file = ReadingsFile(path, read_only=True)
+    except StoreError:  # killed before its tables were made
+        return {}
+    with closing(file):
+        rows = file.read_after(0, None, 2**31)
+    found = {}
+    for row in rows:
+        if COUNTER in row.points:
+            value = row.values[row.points.index(COUNTER)]
+            if isinstance(value, int):  # nothing stands there while the device is silent
+                found[row.seq] = (int(row.equipment[1:]), value)
+    return found
 
 
 def _row_of(alarm: dict[str, Any]) -> dict[str, Any]:
