@@ -37,7 +37,7 @@ from typing import Any
 
 from drivers.driver import Driver, Request
 from edge.alarms.rule import Rule
-from edge.alarms.truth import Above, Below, OneOf, leaves
+from edge.alarms.truth import points_of
 
 _ENDLESS_S = 3600.0
 
@@ -153,8 +153,8 @@ def _lane(request: Request) -> object:
 
 def alarm_points(rules: Iterable[Rule]) -> frozenset[str]:
     """Ids of the points that alarm rules look at: what makes a request urgent."""
-    conditions = (leaf for rule in rules for leaf in leaves(rule.condition))
-    return frozenset(leaf.point.id for leaf in conditions if isinstance(leaf, Above | Below | OneOf))
+    terms = (term for rule in rules for term in (rule.condition, rule.gate) if term is not None)
+    return frozenset(point.id for term in terms for point in points_of(term))
 
 
 def shares(requests: Iterable[Request], at_once: int = 1) -> dict[str, float]:

@@ -26,8 +26,13 @@ Event = Literal[
     "unsuppressed",
     "removed",
     "returned",
+    "reminded",
 ]
-"""`removed` and `returned`: out of service and back."""
+"""`removed` and `returned`: out of service and back; `reminded`: still there, long after it was acknowledged."""
+
+
+AlarmClass = Literal["safety", "security", "service", "asset", "system"]
+"""What is at stake: people, the perimeter, a supply, the equipment itself, the gateway's own sight."""
 
 
 class Priority(StrEnum):
@@ -72,6 +77,8 @@ class Alarm:
     value: Value = None
     """What that point read when the alarm was raised."""
     shelved_until_ns: int | None = None
+    cls: AlarmClass = "asset"
+    """What is at stake."""
 
     def to_body(self) -> dict[str, Any]:
         """As plain data for JSON."""
@@ -98,6 +105,7 @@ class Alarm:
             "point": self.point,
             "value": self.value,
             "shelved_until_ns": self.shelved_until_ns,
+            "cls": self.cls,
         }
 
     @classmethod

@@ -1,223 +1,96 @@
-"""The alarm desk: rules judged on every batch, delays on the monotonic clock, and what people do to alarms.
+"""The alarm desk: what people do to alarms, and what outlives a restart.
 
-What comes in: batches, the tick of the clock, connections going up and down, and what people ask for. What goes
-out: transitions, in the order in which they happened. No I/O; values and time are arguments.
-
-A value that cannot be trusted decides nothing. Where a condition needs it, the alarm stays as it is: a delay in
-progress is kept but cannot end while the condition is unknown, and once it is known again it ends at once if its
-time has passed, or is dropped if the condition is back where it was.
+What comes in: what people ask for, and what was stored. What goes out: transitions, and what is to be stored.
+The judging is `judge`'s. No I/O; values and time are arguments.
 
 Stored alarms (`Transition.alarm.to_body()`) are kept by their id; those in state normal too, for the count of
-their occurrences.
+their occurrences. Delays in progress and the pasts that counts and rates look back on are stored now and then
+(`progress`): what a power cut costs of them is what came after the last time.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from drivers.point import Batch
-from edge.alarms.alarm import Alarm, AlarmRefused, Event, Transition
-from edge.alarms.machine import SERVING, Action, State, step
+from edge.alarms.alarm import Alarm, AlarmRefused, Transition
+from edge.alarms.judge import Judge
+from edge.alarms.machine import Action, State
 from edge.alarms.rule import Rule
-from edge.alarms.truth import witness
-from edge.alarms.values import Touched, Values
-from edge.alarms.watch import Watch, watch
+from edge.alarms.watch import Watch
 
 SHELF_MINUTES = 1440
 """The longest time for which an alarm may be shelved."""
-
-_EVENTS: dict[Action, Event] = {
-    Action.CLEAR: "cleared",
-    Action.ACKNOWLEDGE: "acknowledged",
-    Action.RESET: "reset",
-    Action.SHELVE: "shelved",
-    Action.UNSHELVE: "unshelved",
-    Action.SUPPRESS: "suppressed",
-    Action.UNSUPPRESS: "unsuppressed",
-    Action.REMOVE: "removed",
-    Action.RETURN: "returned",
-}
+DELAY, PAST = "alarm_delay", "alarm_past"
+"""Kinds under which progress is stored."""
+SHORT_S = 5.0
+"""Delays up to this are not stored: begun anew they cost less than the restart itself."""
+REFRESH_S = 300.0
+"""A past in which nothing happens is stored this often: what follows the last time counts as a gap."""
 
 
-class AlarmEngine:
+class AlarmEngine(Judge):
     """All alarm rules of a site at work."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._values = Values()
-        self._watches = {rule.id: watch(rule, self._values) for rule in rules}
-        self._silent: dict[str, list[Watch]] = {}
-        for each in self._watches.values():
-            if each.silent:
-                self._silent.setdefault(each.rule.connection, []).append(each)
-        self._standing: dict[str, Watch] = {}
-        self._delays: list[tuple[float, int, Watch]] = []
-        self._queued = itertools.count()
-        self._seq = 0
+        super().__init__(rules)
         self._shelves: dict[str, float | None] = {}
         """Monotonic end of each shelf; None after a restart, until the first tick says what time it is."""
+        self._reminders: dict[str, float | None] = {}
+        """When an acknowledged alarm asks again; None as above."""
+        self._fresh: list[Watch] = []
+        """Suppressed alarms taken up after a restart: the first tick sees whether they still are."""
 
-    # ---- what the equipment does -------------------------------------------------------------------
+    def tick(self, mono_s: float, wall_ns: int, *, known: bool = True) -> list[Transition]:
+        """End the delays, shelves and suppressions whose time has come. To be called about once a second, or oftener.
 
-    def evaluate(self, batch: Batch) -> list[Transition]:
-        """Judge the rules that a batch touches."""
-        out: list[Transition] = []
-        if self._delays and self._delays[0][0] < batch.mono_s:  # what was due before this was read
-            self._end_delays(batch.mono_s, batch.time_ns, out, before=True)
-        touched = self._values.take(batch)
-        if touched:
-            self._judge(touched, batch.mono_s, batch.time_ns, out)
-        return out
-
-    def tick(self, mono_s: float, wall_ns: int) -> list[Transition]:
-        """End the delays and shelves whose time has come. To be called about once a second, or oftener."""
-        out: list[Transition] = []
-        for alarm_id, end_s in list(self._shelves.items()):
-            if end_s is None:
-                self._shelves[alarm_id] = mono_s + self._shelf_left(self._watches[alarm_id], wall_ns)
-            elif mono_s >= end_s:
-                self._unshelve(self._watches[alarm_id], wall_ns, out, note="time is over")
-        self._end_delays(mono_s, wall_ns, out)
-        return out
-
-    def connection(self, name: str, up: bool, mono_s: float, wall_ns: int) -> list[Transition]:
-        """A connection has gone up or down.
-
-        While it is down, rules on the silence of its equipment are suppressed by design: one alarm says that the
-        line is gone, not sixty. When it is back they wait their delay anew. To be called before the batches that
-        mark the connection's points as bad.
+        `known` says whether the wall clock is right: windows of the day wait for that.
         """
         out: list[Transition] = []
-        for each in self._silent.get(name, ()):
-            if up:
-                self._open(each, mono_s, wall_ns, out)
-            else:
-                self._close(each, wall_ns, out)
-        self._judge(self._values.line(name, up=up), mono_s, wall_ns, out)
-        return out
+        self._end_shelves(mono_s, wall_ns, out)
+        if self._reminders:
+            self._remind(mono_s, wall_ns, out)
+        if self._fresh:
+            fresh, self._fresh = self._fresh, []
+            for each in fresh:
+                if each.gate is None and not each.closed and each.state is State.SUPPRESSED:
+                    self._opening[each] = None
+            self._judge(dict.fromkeys(fresh), mono_s, wall_ns, out)
+        return out + super().tick(mono_s, wall_ns, known=known)
 
-    def _judge(self, touched: Touched, mono_s: float, wall_ns: int, out: list[Transition]) -> None:
-        for each in touched:
-            if not each.closed:
-                self._settle(each, mono_s, wall_ns, out)
+    def _end_shelves(self, mono_s: float, wall_ns: int, out: list[Transition]) -> None:
+        for alarm_id, end_s in list(self._shelves.items()):
+            each = self._watches[alarm_id]
+            if end_s is None:
+                left_s = _left_s(each.snapshot().shelved_until_ns or wall_ns, wall_ns, SHELF_MINUTES * 60.0)
+                self._shelves[alarm_id] = mono_s + left_s
+            elif mono_s >= end_s:
+                self._unshelve(each, wall_ns, out, note="time is over")
+                self._settle_all({}, mono_s, wall_ns, out)
 
-    def _settle(self, each: Watch, mono_s: float, wall_ns: int, out: list[Transition]) -> None:
-        """Judge one rule and start, keep, end or drop its delay."""
-        each.known = known = each.truth(each.active)
-        if known is None:
-            return
-        if known is each.active:
-            each.due_s = None
-            return
-        if each.due_s is None:
-            delay_s = each.rule.on_delay_s if known else each.rule.off_delay_s
-            each.due_s = mono_s + delay_s
-        if mono_s >= each.due_s:
-            self._flip(each, wall_ns, out)
-        elif each.queued_s is None or each.queued_s > each.due_s:
-            self._enqueue(each, each.due_s)
-
-    def _enqueue(self, each: Watch, due_s: float) -> None:
-        each.queued_s = due_s
-        heapq.heappush(self._delays, (due_s, next(self._queued), each))
-
-    def _end_delays(self, mono_s: float, wall_ns: int, out: list[Transition], *, before: bool = False) -> None:
-        """End delays due up to `mono_s`; with `before`, only those due earlier than that."""
-        while self._delays and (self._delays[0][0] < mono_s or (not before and self._delays[0][0] == mono_s)):
-            queued_s, _, each = heapq.heappop(self._delays)
-            if each.queued_s == queued_s:
-                each.queued_s = None
-            if each.due_s is None:
-                continue
-            if each.due_s > queued_s:  # dropped and begun anew in the meantime
-                if each.queued_s is None:
-                    self._enqueue(each, each.due_s)
-            elif each.known is not None:
-                self._flip(each, wall_ns, out)
-
-    def _flip(self, each: Watch, wall_ns: int, out: list[Transition]) -> None:
-        """The condition has come or gone, delays included."""
-        each.active = not each.active
-        each.due_s = None
-        if each.state in SERVING:
-            self._move(each, Action.RAISE if each.active else Action.CLEAR, wall_ns, out)
-        else:  # nobody is told, but whoever looks at the shelf sees whether the condition stands
-            each.alarm = replace(each.snapshot(), active=each.active)
-
-    # ---- moves -------------------------------------------------------------------------------------
-
-    def _move(
-        self,
-        each: Watch,
-        action: Action,
-        wall_ns: int,
-        out: list[Transition],
-        who: str = "",
-        note: str = "",
-        **changes: Any,
-    ) -> bool:
-        """Take one step of the machine; False where it knows none."""
-        state = step(each.state, action, latching=each.rule.latching)
-        if state is None:
-            return False
-        event: Event
-        if action is Action.RAISE:
-            event = "raised" if each.state is State.NORMAL else "re-raised"
-            changes |= self._raised(each, wall_ns)
-        else:
-            event = _EVENTS[action]
-            if action is Action.CLEAR:
-                changes["cleared_ns"] = wall_ns
-        alarm = replace(each.snapshot(), state=state, active=each.active, **changes)
-        each.alarm = alarm
-        if state is State.NORMAL:
-            self._standing.pop(alarm.id, None)
-        else:
-            self._standing[alarm.id] = each
-        out.append(Transition(alarm, event, wall_ns, who, note))
-        return True
-
-    def _raised(self, each: Watch, wall_ns: int) -> dict[str, Any]:
-        """What a raise writes down. One that nobody has acknowledged yet goes on being the same occurrence."""
-        shown = witness(each.rule.condition, self._values.source)
-        point = shown.point if shown else None
-        seen = {"cleared_ns": None, "point": point.id if point else None, "value": shown.value if shown else None}
-        if each.state in (State.RETURNED, State.LATCHED_UNACKNOWLEDGED):
-            return seen
-        self._seq += 1
-        occurrence = each.snapshot().occurrence + 1
-        return seen | {
-            "raised_ns": wall_ns, "acked_ns": None, "acked_by": None, "seq": self._seq, "occurrence": occurrence,
-        }  # fmt: skip
-
-    def _back(self, each: Watch, action: Action, wall_ns: int, out: list[Transition], **said: str) -> None:
-        """Back into service: normal, and raised anew where the condition stands."""
-        self._move(each, action, wall_ns, out, shelved_until_ns=None, **said)
-        if each.active:
-            self._move(each, Action.RAISE, wall_ns, out)
-
-    def _close(self, each: Watch, wall_ns: int, out: list[Transition]) -> None:
-        each.closed, each.known, each.due_s, each.active = True, None, None, False
-        if each.state in SERVING and each.state is not State.NORMAL:
-            note = f"connection {each.rule.connection} is down"
-            self._move(each, Action.SUPPRESS, wall_ns, out, note=note)
-
-    def _open(self, each: Watch, mono_s: float, wall_ns: int, out: list[Transition]) -> None:
-        if not each.closed:
-            return
-        each.closed = False
-        if each.state is State.SUPPRESSED:
-            self._back(each, Action.UNSUPPRESS, wall_ns, out, note=f"connection {each.rule.connection} is back")
-        self._settle(each, mono_s, wall_ns, out)
+    def _remind(self, mono_s: float, wall_ns: int, out: list[Transition]) -> None:
+        for alarm_id, at_s in list(self._reminders.items()):
+            each = self._watches[alarm_id]
+            after_s = each.rule.realarm_s
+            if each.state is not State.ACKNOWLEDGED or after_s is None:
+                del self._reminders[alarm_id]
+            elif at_s is None:
+                due_ns = (each.snapshot().acked_ns or wall_ns) + round(after_s * 1e9)
+                self._reminders[alarm_id] = mono_s + _left_s(due_ns, wall_ns, after_s)
+            elif mono_s >= at_s:
+                del self._reminders[alarm_id]
+                self._move(each, Action.REMIND, wall_ns, out, note=f"still there {after_s / 60:.0f} min later")
 
     # ---- what people do ----------------------------------------------------------------------------
 
     def ack(self, alarm_id: str, who: str, wall_ns: int, mono_s: float, note: str = "") -> list[Transition]:
         """Somebody knows. Raises `AlarmRefused`."""
-        return self._ask(alarm_id, Action.ACKNOWLEDGE, who, wall_ns, note, acked_ns=wall_ns, acked_by=who.strip())
+        out = self._ask(alarm_id, Action.ACKNOWLEDGE, who, wall_ns, note, acked_ns=wall_ns, acked_by=who.strip())
+        after_s = self._watches[alarm_id].rule.realarm_s
+        if after_s is not None:
+            self._reminders[alarm_id] = mono_s + after_s
+        return out
 
     def reset(self, alarm_id: str, who: str, wall_ns: int, mono_s: float, note: str = "") -> list[Transition]:
         """Let go of a latched alarm whose condition has gone and that is acknowledged. Raises `AlarmRefused`."""
@@ -238,11 +111,11 @@ class AlarmEngine:
         until = wall_ns + round(minutes * 60e9)
         out = self._ask(alarm_id, Action.SHELVE, who, wall_ns, reason, shelved_until_ns=until)
         self._shelves[alarm_id] = mono_s + minutes * 60
-        return out
+        return out + self._put_aside(alarm_id, mono_s, wall_ns)
 
     def unshelve(self, alarm_id: str, who: str, wall_ns: int, mono_s: float, note: str = "") -> list[Transition]:
         """Take an alarm off the shelf before its time; it is raised where its condition stands."""
-        return self._bring_back(alarm_id, State.SHELVED, who, wall_ns, note)
+        return self._bring_back(alarm_id, State.SHELVED, who, wall_ns, mono_s, note)
 
     def remove(self, alarm_id: str, who: str, reason: str, wall_ns: int, mono_s: float) -> list[Transition]:
         """Take an alarm out of service for maintenance, until somebody returns it. Raises `AlarmRefused`."""
@@ -250,11 +123,18 @@ class AlarmEngine:
         self._find(alarm_id)
         out = self._ask(alarm_id, Action.REMOVE, who, wall_ns, reason, shelved_until_ns=None)
         self._shelves.pop(alarm_id, None)
-        return out
+        return out + self._put_aside(alarm_id, mono_s, wall_ns)
 
     def put_back(self, alarm_id: str, who: str, wall_ns: int, mono_s: float, note: str = "") -> list[Transition]:
         """Return an alarm to service; it is raised where its condition stands. Raises `AlarmRefused`."""
-        return self._bring_back(alarm_id, State.OUT_OF_SERVICE, who, wall_ns, note)
+        return self._bring_back(alarm_id, State.OUT_OF_SERVICE, who, wall_ns, mono_s, note)
+
+    def _put_aside(self, alarm_id: str, mono_s: float, wall_ns: int) -> list[Transition]:
+        """Whoever hid behind an alarm that is put aside comes out."""
+        out: list[Transition] = []
+        self._tell_standing(self._watches[alarm_id])
+        self._judge({}, mono_s, wall_ns, out)
+        return out
 
     def _ask(
         self, alarm_id: str, action: Action, who: str, wall_ns: int, note: str, **changes: Any
@@ -266,7 +146,9 @@ class AlarmEngine:
             raise AlarmRefused("conflict", _why_not(each.snapshot(), action))
         return out
 
-    def _bring_back(self, alarm_id: str, state: State, who: str, wall_ns: int, note: str) -> list[Transition]:
+    def _bring_back(
+        self, alarm_id: str, state: State, who: str, wall_ns: int, mono_s: float, note: str
+    ) -> list[Transition]:
         each = self._find(alarm_id)
         _said(who, "a name")
         if each.state is not state:
@@ -276,6 +158,7 @@ class AlarmEngine:
             self._unshelve(each, wall_ns, out, who=who.strip(), note=note.strip())
         else:
             self._back(each, Action.RETURN, wall_ns, out, who=who.strip(), note=note.strip())
+        self._judge({}, mono_s, wall_ns, out)
         return out
 
     def _unshelve(self, each: Watch, wall_ns: int, out: list[Transition], **said: str) -> None:
@@ -287,12 +170,6 @@ class AlarmEngine:
             return self._watches[alarm_id]
         except KeyError:
             raise AlarmRefused("not_found", f"no alarm {alarm_id!r}; it is <equipment>.<rule>") from None
-
-    @staticmethod
-    def _shelf_left(each: Watch, wall_ns: int) -> float:
-        """Seconds that a shelf has left after a restart. A clock that is wrong cannot make it longer than allowed."""
-        until = each.snapshot().shelved_until_ns or wall_ns
-        return min(max(until - wall_ns, 0) / 1e9, SHELF_MINUTES * 60.0)
 
     # ---- looking, and surviving a restart ----------------------------------------------------------
 
@@ -307,7 +184,7 @@ class AlarmEngine:
         return each.snapshot() if each else None
 
     def restore(self, bodies: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """Take up stored alarms, by id, as they stood, before the first batch. Delays in progress begin anew.
+        """Take up stored alarms, by id, as they stood, before the first batch.
 
         Returns what was left out: ids that no rule has any more, and bodies that cannot be read.
         """
@@ -326,22 +203,87 @@ class AlarmEngine:
 
     def _take_up(self, each: Watch, alarm: Alarm) -> None:
         rule = each.rule  # the words and the priority are the rule's of today
+        each.alarm = None
+        today = each.snapshot()
         alarm = replace(
-            alarm, id=rule.id, equipment=rule.equipment, rule=rule.name, code=rule.code, priority=rule.priority,
-            name=rule.title, advice=rule.advice, cause=rule.cause, consequence=rule.consequence,
-            respond_s=rule.respond_s, shelvable=rule.shelvable,
+            alarm, id=rule.id, equipment=today.equipment, rule=today.rule, code=today.code, priority=today.priority,
+            name=today.name, advice=today.advice, cause=today.cause, consequence=today.consequence,
+            respond_s=today.respond_s, shelvable=today.shelvable, cls=today.cls,
         )  # fmt: skip
         each.alarm = alarm
-        each.active = alarm.active
         self._seq = max(self._seq, alarm.seq)
         if alarm.state is State.NORMAL:
-            each.active = False
             return
+        each.active = alarm.active
         self._standing[alarm.id] = each
         if alarm.state is State.SHELVED:
             self._shelves[alarm.id] = None
+        elif alarm.state is State.ACKNOWLEDGED:
+            self._reminders[alarm.id] = None
         elif alarm.state is State.SUPPRESSED:
-            each.closed, each.active = True, False
+            self._fresh.append(each)
+            each.gated = each.gate is not None
+            if rule.silent:
+                each.closed, each.active = True, False
+        self._tell_standing(each)
+
+    # ---- delays and pasts over a restart -----------------------------------------------------------
+
+    def progress(self, mono_s: float, wall_ns: int, *, pasts: bool) -> dict[tuple[str, str], dict[str, Any] | None]:
+        """What has changed since the last call and is to outlive a restart: (kind, key) -> body, None where it ended.
+
+        Delays always, the pasts of counts and rates with `pasts`: they are larger, and lose less by being old.
+        """
+        out: dict[tuple[str, str], dict[str, Any] | None] = {}
+        for id_, each in self._delays.items():
+            left_s = None if each.due_s is None else each.due_s - mono_s
+            whole_s = each.rule.off_delay_s if each.active else each.rule.on_delay_s
+            if left_s is not None and whole_s > SHORT_S:
+                due_ns = wall_ns + round(left_s * 1e9)
+                out[DELAY, id_] = {"to": not each.active, "due_ns": due_ns}
+                each.kept = True
+            elif each.kept:
+                out[DELAY, id_] = None
+                each.kept = False
+        self._delays.clear()
+        for memory in self._values.memories if pasts else ():
+            if memory.changed or mono_s - memory.stored_s >= REFRESH_S:
+                out[PAST, memory.key] = memory.body(mono_s, wall_ns)
+                memory.changed, memory.stored_s = False, mono_s
+        return out
+
+    def resume(
+        self,
+        delays: Mapping[str, Mapping[str, Any]],
+        pasts: Mapping[str, Mapping[str, Any]],
+        mono_s: float,
+        wall_ns: int,
+    ) -> None:
+        """Go on with delays and pasts as stored, after `restore` and before the first batch.
+
+        A delay goes on by the wall clock, and no longer than its rule says: while nobody knew whether the condition
+        stood it cannot end, and once that is known again it ends at once if its time has passed.
+        """
+        for id_, body in delays.items():
+            each = self._watches.get(id_)
+            if each is not None and body.get("to") is not each.active and not each.closed:
+                whole_s = each.rule.off_delay_s if each.active else each.rule.on_delay_s
+                each.due_s = mono_s + _left_s(int(body.get("due_ns", wall_ns)), wall_ns, whole_s)
+            if each is not None:
+                each.kept = True
+                self._delays[id_] = each
+        for memory in self._values.memories:
+            stored = pasts.get(memory.key)
+            if stored is not None:
+                try:
+                    memory.take_up(stored, mono_s, wall_ns)
+                except (KeyError, TypeError, ValueError, IndexError):
+                    memory.learn([])
+
+
+def _left_s(due_ns: int, wall_ns: int, longest_s: float) -> float:
+    """Seconds that a stored time has left. A clock that is wrong cannot make it longer than it may be."""
+    return min(max(due_ns - wall_ns, 0) / 1e9, longest_s)
 
 
 def _said(text: str, what: str) -> None:

@@ -36,6 +36,7 @@ class Action(StrEnum):
     UNSUPPRESS = "unsuppress"
     REMOVE = "remove"
     RETURN = "return"
+    REMIND = "remind"
 
 
 SERVING = (
@@ -56,6 +57,8 @@ TABLE: dict[tuple[State, Action], State] = {
     (State.UNACKNOWLEDGED, Action.ACKNOWLEDGE): State.ACKNOWLEDGED,
     (State.UNACKNOWLEDGED, Action.CLEAR): State.RETURNED,
     (State.ACKNOWLEDGED, Action.CLEAR): State.NORMAL,
+    # The standard's re-alarm: acknowledged, and still there after the time that its rule allows.
+    (State.ACKNOWLEDGED, Action.REMIND): State.UNACKNOWLEDGED,
     (State.RETURNED, Action.ACKNOWLEDGE): State.NORMAL,
     (State.RETURNED, Action.RAISE): State.UNACKNOWLEDGED,
     (State.LATCHED_UNACKNOWLEDGED, Action.ACKNOWLEDGE): State.LATCHED_ACKNOWLEDGED,

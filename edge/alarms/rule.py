@@ -1,111 +1,33 @@
-"""Alarm rules as they are written in profiles, and as the engine takes them.
+"""Alarm rules as the engine takes them: conditions as terms, every name followed.
 
-What comes in: the `alarms` section of a profile, with what the site file lays over it, for one equipment. What
-goes out: rules whose points have been followed; every mistake is noted in the document where it stands. A rule
-that can never be true, or could never clear again, is a mistake too: it would look like protection and be none.
+What comes in: the `alarms` section of a profile with what the site file lays over it, for one equipment, or the
+site file's own `rules`. What goes out: rules; every mistake is noted in the document where it stands. A rule that
+can never be true, or could never clear again, is a mistake too: it would look like protection and be none.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
-
-from pydantic import Field, model_validator
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from drivers.document import Document, Where, nearest
-from drivers.point import Point, Text, Value
-from drivers.profile import Strict, TextSpec
-from drivers.units import Seconds
-from edge.alarms.alarm import Priority
-from edge.alarms.truth import Above, AllOf, AnyOf, Below, Linked, Not, OneOf, Silent, Term, leaves
+from drivers.point import Point, Text
+from edge.alarms.alarm import AlarmClass, Priority
+from edge.alarms.families import apart
+from edge.alarms.spec import RuleSpec, SiteRuleSpec
+from edge.alarms.terms import UTC, Scope, Terms
+from edge.alarms.truth import AllOf, Linked, Silent, Standing, Term, leaves, points_of
+
+__all__ = ["Rule", "RuleSpec", "SiteRuleSpec", "check_references", "compile_rules", "compile_site_rules"]
 
 _NAME = re.compile(r"[a-z0-9_]{1,64}\Z")
-_FORMS = ("point", "all", "any", "not", "silent", "connection")
-_TESTS = ("above", "below", "is", "is_not", "in")
-_GATEWAY = ("line_offline", "uplink_backlog")
-_ARTICLE = {"bool": "true or false", "int": "a whole number", "float": "a number", "text": "text"}
+_GATEWAY = ("line_offline", "uplink_backlog", "values_unusable")
 
 RESPOND_S = {Priority.CRITICAL: 300.0, Priority.HIGH: 1800.0, Priority.MEDIUM: 28_800.0, Priority.LOW: 86_400.0}
 """Time to respond where a rule says nothing: 5 min, 30 min, the shift, the next day."""
-
-Given = bool | int | float | str
-Limit = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-
-
-class Condition(Strict):
-    """What must be true: one point against one limit or value, or a combination, or a silence."""
-
-    point: str | None = None
-    above: Limit | None = None
-    below: Limit | None = None
-    is_: Given | None = Field(default=None, alias="is")
-    is_not: Given | None = None
-    in_: list[Given] | None = Field(default=None, alias="in", min_length=1)
-    deadband: Annotated[Limit, Field(ge=0)] = 0.0
-    """How far inside the limit, in the point's unit, the value must be before the alarm clears."""
-    all_: list[Condition] | None = Field(default=None, alias="all", min_length=1)
-    any_: list[Condition] | None = Field(default=None, alias="any", min_length=1)
-    not_: Condition | None = Field(default=None, alias="not")
-    silent: bool | None = None
-    """True while no point of the equipment can be read."""
-    connection: str | None = None
-    """`up` or `down`: how the equipment's connection is."""
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Condition:
-        forms = [name for name in _FORMS if self.given(name) is not None]
-        tests = [name for name in _TESTS if self.given(name) is not None]
-        if len(forms) != 1:
-            found = " and ".join(forms) or "none"
-            raise ValueError(f"a condition has one of {', '.join(_FORMS)}; found {found}")
-        if forms != ["point"] and tests:
-            raise ValueError(f"{tests[0]} belongs beside a point, not beside {forms[0]}")
-        if forms == ["point"] and len(tests) != 1:
-            found = " and ".join(tests) or "none"
-            raise ValueError(
-                f"a point is compared by one of {', '.join(_TESTS)}; found {found} (several: all: or any:)"
-            )
-        if self.deadband and tests not in (["above"], ["below"]):
-            raise ValueError("deadband belongs to above or below; remove it")
-        if self.silent is False:
-            raise ValueError("silent is either true or left out")
-        if self.connection not in (None, "up", "down"):
-            raise ValueError(f"connection is {self.connection!r}; write up or down")
-        return self
-
-    def given(self, key: str) -> Any:
-        """The value under a key as it is written in the file."""
-        return getattr(self, f"{key}_" if key in ("is", "in", "all", "any", "not") else key)
-
-
-class RuleSpec(Condition):
-    """The keys of one rule; those of its condition stand among them."""
-
-    code: str = Field(min_length=1)
-    """The code of the alarm catalogue, e.g. WPMP-01: the same on every equipment of a kind."""
-    name: TextSpec
-    advice: TextSpec
-    """What the person who is called does first."""
-    cause: TextSpec | None = None
-    consequence: TextSpec | None = None
-    priority: Priority
-    respond: Seconds | None = None
-    latching: bool = False
-    """Stays after its condition has gone until it is acknowledged and reset."""
-    shelvable: bool = True
-    root_cause: bool = False
-    """Explains what goes wrong below in the tree of parents: mains lost, a controller failed. A silent equipment
-    and a connection that is down always do."""
-    rescue: bool = False
-    """Somebody has to be freed: `on site` and `released` are waited for and written down."""
-    on_delay: Seconds = 0.0
-    off_delay: Seconds = 0.0
-    active_while: Condition | None = None
-    """The rule counts only while this is true; it clears when this ends, and still wants its acknowledgement."""
-    enabled: bool = True
-    """A site switches a rule of the profile off with `enabled: false`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +39,7 @@ class Rule:
     equipment: str
     name: str
     connection: str
-    """The equipment's connection: a silent rule is suppressed while that is down."""
+    """The equipment's connection."""
     code: str
     title: Text
     advice: Text
@@ -131,6 +53,14 @@ class Rule:
     off_delay_s: float
     condition: Term
     """With `active_while` in it."""
+    cls: AlarmClass = "asset"
+    gate: Term | None = None
+    """While it is true the alarm is suppressed by design."""
+    realarm_s: float | None = None
+    """An acknowledged alarm that still stands asks again after this time."""
+    enabled: bool = True
+    place: tuple[Document, Where] | None = field(default=None, repr=False)
+    """Where it is written: for mistakes that only all rules together show."""
     root_cause: bool = False
     """Explains alarms of what hangs on its equipment."""
     rescue: bool = False
@@ -138,8 +68,24 @@ class Rule:
 
     @property
     def silent(self) -> bool:
-        """Whether it looks at the silence of its equipment."""
+        """Whether it looks at the silence of equipment, and so is suppressed while its connection is down."""
         return any(isinstance(leaf, Silent) for leaf in leaves(self.condition))
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """Ids of the alarms that it looks at."""
+        terms = (self.condition,) if self.gate is None else (self.condition, self.gate)
+        found = (leaf.alarm for term in terms for leaf in leaves(term) if isinstance(leaf, Standing))
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def gate_text(self) -> str:
+        """What suppresses it, for the journal."""
+        if self.gate is None:
+            return ""
+        names = [leaf.alarm for leaf in leaves(self.gate) if isinstance(leaf, Standing)]
+        names += [point.id for point in points_of(self.gate)]
+        return ", ".join(dict.fromkeys(names)) or "its time"
 
 
 def compile_rules(
@@ -149,21 +95,59 @@ def compile_rules(
     specs: Mapping[str, Any],
     document: Document,
     where: Where,
+    *,
+    zone: ZoneInfo = UTC,
+    known: set[str] | None = None,
 ) -> list[Rule]:
-    """The rules of one equipment; those with mistakes are left out and noted in `document`."""
-    compiler = _Compiler(equipment, connection, {point.name: point for point in points}, document)
+    """The rules of one equipment; those with mistakes are left out and noted in `document`.
+
+    The ids of all, of those switched off too, are added to `known`.
+    """
+    scope = Scope(equipment, {equipment: connection}, {point.name: point for point in points}, zone)
     rules = []
-    for name, raw in specs.items():
-        here = (*where, name)
-        if not _NAME.match(name):
-            document.add(here, "is no rule name; use a-z, 0-9 and _")
-        elif not isinstance(raw, Mapping):
-            document.add(here, "write a mapping of the rule's keys (enabled: false switches a rule off)")
-        else:
-            spec = document.validate(RuleSpec, raw, here)
-            rule = compiler.rule(name, spec, here) if spec else None
-            if rule and spec and spec.enabled:
-                rules.append(rule)
+    for name, written in apart(specs, document, where).items():
+        if known is not None:
+            known.add(f"{equipment}.{name}")
+        spec = _spec(name, written.raw, RuleSpec, document, written.where)
+        rule = _rule(name, spec, scope, document, written.where) if spec else None
+        if rule and rule.enabled:
+            rules.append(rule)
+    return rules
+
+
+def compile_site_rules(
+    connections: Mapping[str, str],
+    points: Mapping[str, Point],
+    specs: Mapping[str, Any],
+    document: Document,
+    where: Where,
+    *,
+    zone: ZoneInfo = UTC,
+    known: set[str] | None = None,
+) -> list[Rule]:
+    """The site file's own rules: over points of several equipment, written `<equipment>.<point>`.
+
+    `connections` has every equipment's connection. A rule that would have the id of one in `known` is a mistake.
+    """
+    rules = []
+    known = set() if known is None else known
+    for name, written in apart(specs, document, where).items():
+        spec = _spec(name, written.raw, SiteRuleSpec, document, written.where)
+        if spec is None:
+            continue
+        if spec.equipment not in connections:
+            near = nearest(spec.equipment, connections)
+            document.add((*written.where, "equipment"), f"no equipment {spec.equipment!r}{near}")
+            continue
+        id_ = f"{spec.equipment}.{name}"
+        if id_ in known:
+            document.add(written.where, f"{spec.equipment} has a rule {name} already; give this one another name")
+        known.add(id_)
+        rule = _rule(
+            name, spec, Scope(spec.equipment, connections, points, zone, whole_site=True), document, written.where
+        )
+        if rule and rule.enabled:
+            rules.append(rule)
     return rules
 
 
@@ -205,137 +189,84 @@ def _cuts_off(condition: Term) -> bool:
     return isinstance(condition, Silent) or (isinstance(condition, Linked) and not condition.up)
 
 
-@dataclass(frozen=True, slots=True)
-class _Compiler:
-    equipment: str
-    connection: str
-    points: Mapping[str, Point]
-    document: Document
-
-    def rule(self, name: str, spec: RuleSpec, where: Where) -> Rule | None:
-        condition = self.term(spec, where)
-        if spec.active_while is not None:
-            gate = self.term(spec.active_while, (*where, "active_while"))
-            condition = AllOf((condition, gate)) if condition and gate else None
-        if condition is None:
-            return None
-        return Rule(
-            id=f"{self.equipment}.{name}",
-            equipment=self.equipment,
-            name=name,
-            connection=self.connection,
-            code=spec.code,
-            title=spec.name.text(),
-            advice=spec.advice.text(),
-            cause=spec.cause.text() if spec.cause else None,
-            consequence=spec.consequence.text() if spec.consequence else None,
-            priority=spec.priority,
-            respond_s=RESPOND_S[spec.priority] if spec.respond is None else spec.respond,
-            latching=spec.latching,
-            shelvable=spec.shelvable,
-            on_delay_s=spec.on_delay,
-            off_delay_s=spec.off_delay,
-            condition=condition,
-            root_cause=spec.root_cause or _cuts_off(condition),
-            rescue=spec.rescue,
-        )
-
-    def term(self, spec: Condition, where: Where) -> Term | None:
-        """The condition with its points followed; None where there is a mistake, which is noted."""
-        if spec.point is not None:
-            return self._compare(spec, spec.point, where)
-        if spec.not_ is not None:
-            part = self.term(spec.not_, (*where, "not"))
-            return Not(part) if part else None
-        if spec.silent:
-            if not self.points:
-                self.document.add((*where, "silent"), "this equipment has no points that could fall silent")
-            return Silent(self.equipment) if self.points else None
-        if spec.connection is not None:
-            return Linked(self.connection, up=spec.connection == "up")
-        key = "all" if spec.all_ is not None else "any"
-        terms = [self.term(each, (*where, key, index)) for index, each in enumerate(spec.given(key))]
-        parts = tuple(term for term in terms if term is not None)
-        if len(parts) < len(terms):
-            return None
-        self._check_order(key, parts, (*where, key))
-        return AllOf(parts) if key == "all" else AnyOf(parts)
-
-    def _compare(self, spec: Condition, name: str, where: Where) -> Term | None:
-        point = self.points.get(name)
-        if point is None:
-            self.document.add((*where, "point"), f"no point {name!r} in the profile{nearest(name, self.points)}")
-            return None
-        if spec.above is not None:
-            return Above(point, spec.above, spec.deadband) if self._check_limit(point, spec, where) else None
-        if spec.below is not None:
-            return Below(point, spec.below, spec.deadband) if self._check_limit(point, spec, where) else None
-        key = next(key for key in ("is", "is_not", "in") if spec.given(key) is not None)
-        given = spec.given(key)
-        values = tuple(given) if key == "in" else (given,)
-        wrong = [message for message in (_unfit(point, value) for value in values) if message]
-        for message in wrong:
-            self.document.add((*where, key), message)
-        return None if wrong else OneOf(point, values, inverse=key == "is_not")
-
-    def _check_limit(self, point: Point, spec: Condition, where: Where) -> bool:
-        key = "above" if spec.above is not None else "below"
-        message = _bad_limit(point, key, spec.given(key), spec.deadband)
-        if message:
-            self.document.add((*where, message[0]), message[1])
-        return message is None
-
-    def _check_order(self, key: str, parts: Iterable[Term], where: Where) -> None:
-        """Two limits of one point that leave nothing between them, or everything."""
-        above = {part.point: part.limit for part in parts if isinstance(part, Above)}
-        below = {part.point: part.limit for part in parts if isinstance(part, Below)}
-        for point in above.keys() & below.keys():
-            over, under = above[point], below[point]
-            both = f"{point.name} above {over:g} and below {under:g}"
-            if key == "all" and over >= under:
-                self.document.add(where, f"{both} can never both be true; the limits are in the wrong order")
-            elif key == "any" and over < under:
-                self.document.add(where, f"{both}: one of them is always true; the limits are in the wrong order")
+def check_references(rules: Iterable[Rule], known: Collection[str]) -> None:
+    """Note conditions on alarms that there are not (`known` has the ids of all), and those that go in a circle."""
+    by_id = {rule.id: rule for rule in rules}
+    for rule in by_id.values():
+        for alarm in rule.alarms:
+            if alarm not in known:
+                own = {each for each in known if each.startswith(f"{rule.equipment}.")}
+                _blame(rule, f"no alarm {alarm!r}{nearest(alarm, own) or nearest(alarm, known)}")
+    done: set[str] = set()
+    for rule in by_id.values():
+        circle = _circle(rule.id, by_id, [], done)
+        if circle:
+            _blame(by_id[circle[0]], f"refers to itself: {' -> '.join(circle)}; take one of these conditions out")
 
 
-def _bad_limit(point: Point, key: str, limit: float, deadband: float) -> tuple[str, str] | None:
-    """Which key is wrong and why; None where the limit can be passed and come back from."""
-    if point.kind not in ("int", "float"):
-        return key, f"{key} compares numbers, but {point.name} is of kind {point.kind}; use is, is_not or in"
-    unit = f" {point.unit}" if point.unit else ""
-    low, high = point.low, point.high
-    span = f"its range {'' if low is None else f'{low:g}'}..{'' if high is None else f'{high:g}'}{unit}"
-    if low is not None and high is not None and deadband >= high - low:
-        return "deadband", f"is {deadband:g}, as wide as {point.name} in {span}; make it smaller"
-    if key == "above":
-        never, stuck = high is not None and limit >= high, low is not None and limit - deadband < low
-    else:
-        never, stuck = low is not None and limit <= low, high is not None and limit + deadband > high
-    if never:
-        return key, f"is {limit:g}, which {point.name} never passes in {span}; the rule would never be raised"
-    if stuck and deadband:
-        return "deadband", f"is {deadband:g}: {key} {limit:g} could never clear in {span}; make it smaller"
-    if stuck:
-        return key, f"is {limit:g}: {point.name} is always {key} that in {span}; the rule could never clear"
-    return None
-
-
-def _unfit(point: Point, value: Value) -> str | None:
-    """Why a point can never have a value; None where it can."""
-    if point.kind == "bool":
-        right = isinstance(value, bool)
-    elif point.kind == "text":
-        right = isinstance(value, str)
-    else:
-        numbers = int if point.kind == "int" else int | float
-        right = isinstance(value, numbers) and not isinstance(value, bool)
-    if not right:
-        return f"is {value!r}, but {point.name} is of kind {point.kind}; write {_ARTICLE[point.kind]}"
-    if isinstance(value, bool | str) or value is None:
+def _circle(at: str, rules: Mapping[str, Rule], way: list[str], done: set[str]) -> list[str] | None:
+    """The first circle found from here on, each only once."""
+    if at in way:
+        return [*way[way.index(at) :], at]
+    if at in done or at not in rules:
         return None
-    if (point.low is not None and value < point.low) or (point.high is not None and value > point.high):
-        return f"is {value!r}, outside of what {point.name} can be"
-    if point.labels is not None and value not in point.labels:
-        known = ", ".join(f"{code} {text.en}" for code, text in point.labels.items())
-        return f"is {value!r}, which {point.name} does not know; it knows {known}"
+    way.append(at)
+    found = next((circle for each in rules[at].alarms if (circle := _circle(each, rules, way, done))), None)
+    way.pop()
+    done.add(at)
+    return found
+
+
+def _blame(rule: Rule, message: str) -> None:
+    if rule.place is not None:
+        document, where = rule.place
+        document.add(where, message)
+
+
+def _spec(name: str, raw: Any, model: type[Any], document: Document, where: Where) -> Any:
+    if not _NAME.match(name):
+        document.add(where, "is no rule name; use a-z, 0-9 and _")
+    elif not isinstance(raw, Mapping):
+        document.add(where, "write a mapping of the rule's keys (enabled: false switches a rule off)")
+    else:
+        return document.validate(model, raw, where, known=("steps",))
     return None
+
+
+def _rule(name: str, spec: RuleSpec, scope: Scope, document: Document, where: Where) -> Rule | None:
+    terms = Terms(scope, document)
+    condition = terms.term(spec, where)
+    if spec.active_while is not None:
+        active = terms.term(spec.active_while, (*where, "active_while"))
+        condition = AllOf((condition, active)) if condition and active else None
+    gate = None
+    if spec.suppressed_while is not None:
+        gate = terms.term(spec.suppressed_while, (*where, "suppressed_while"))
+        condition = condition if gate else None
+    if condition is None:
+        return None
+    return Rule(
+        id=f"{scope.equipment}.{name}",
+        equipment=scope.equipment,
+        name=name,
+        connection=scope.connections[scope.equipment],
+        code=spec.code,
+        title=spec.name.text(),
+        advice=spec.advice.text(),
+        cause=spec.cause.text() if spec.cause else None,
+        consequence=spec.consequence.text() if spec.consequence else None,
+        priority=spec.priority,
+        respond_s=RESPOND_S[spec.priority] if spec.respond is None else spec.respond,
+        latching=spec.latching,
+        shelvable=spec.shelvable,
+        on_delay_s=spec.on_delay,
+        off_delay_s=spec.off_delay,
+        condition=condition,
+        cls=spec.class_,
+        gate=gate,
+        realarm_s=spec.realarm,
+        root_cause=spec.root_cause or _cuts_off(condition),
+        rescue=spec.rescue,
+        enabled=spec.enabled,
+        place=(document, where),
+    )

@@ -3,17 +3,23 @@
 Unknown is what a value that cannot be trusted leads to, and it is carried as Kleene's logic does: `all` is false
 as soon as one part is known to be false, `any` is true as soon as one part is known to be true. A heat detector
 that fails does not blind the smoke detector beside it.
+
+A number made of the past may be known only to one side: six starts seen in the half hour since the box has been
+watching are at least six an hour. Then a limit is decided where that side decides it, and is unknown otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from drivers.point import Point, Value
+from edge.alarms.measure import Measure, points_of_measure
 
 if TYPE_CHECKING:
+    from edge.alarms.signals import Signal
     from edge.alarms.watch import Watch
 
 Truth = Callable[[bool], bool | None]
@@ -24,7 +30,7 @@ Truth = Callable[[bool], bool | None]
 class Above:
     """True over the limit; once the alarm stands, until the value is `deadband` below it."""
 
-    point: Point
+    what: Point | Measure
     limit: float
     deadband: float
 
@@ -33,7 +39,7 @@ class Above:
 class Below:
     """True under the limit; once the alarm stands, until the value is `deadband` above it."""
 
-    point: Point
+    what: Point | Measure
     limit: float
     deadband: float
 
@@ -42,7 +48,7 @@ class Below:
 class OneOf:
     """True while the value is one of these; with `inverse`, while it is none of them."""
 
-    point: Point
+    what: Point
     values: tuple[Value, ...]
     inverse: bool = False
 
@@ -73,6 +79,15 @@ class Silent:
     """True while no point of the equipment can be read."""
 
     equipment: str
+    connection: str = field(default="", compare=False)
+    """The equipment's: while that is down, its silence says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """True while one of these points answers with what cannot be used: impossible, or its sensor has failed."""
+
+    points: tuple[Point, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +98,55 @@ class Linked:
     up: bool
 
 
-Term = Above | Below | OneOf | AllOf | AnyOf | Not | Silent | Linked
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """True while another alarm's condition stands, delays included, and it is in service."""
+
+    alarm: str
+    """`<equipment>.<rule>`"""
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """True within a window of local time on some days; over midnight where it ends before it begins."""
+
+    begin_min: int
+    """Minutes after midnight."""
+    end_min: int
+    days: frozenset[int]
+    """Days on which it begins; Monday is 0."""
+    zone: ZoneInfo
+
+
+Limited = Above | Below
+Leaf = Above | Below | OneOf | Silent | Unusable | Linked | Standing | Within
+Term = Leaf | AllOf | AnyOf | Not
+Key = Point | Measure | Silent | Unusable | Linked | Standing | Within
+"""What one source stands for."""
 
 
 class Source:
-    """Something that conditions look at: a point, the presence of an equipment, a connection."""
+    """Something that conditions look at: a point, a number made of points, a presence, an alarm, a time of day."""
 
-    __slots__ = ("point", "value", "watches")
+    __slots__ = ("partial", "point", "signals", "value", "watches")
 
     def __init__(self, point: Point | None = None) -> None:
         self.point = point
         self.value: Value = None
         """None: unknown."""
+        self.partial = 0
+        """1: the true value is this or more; -1: this or less; 0: it is this."""
         self.watches: list[Watch] = []
         """Who judges anew when the value changes."""
+        self.signals: list[Signal] = []
+        """Numbers that are made of this one."""
 
 
-Find = Callable[[Point | Silent | Linked], Source]
+Find = Callable[[Key], Source]
 """Where a term's leaf finds what it looks at."""
 
 
-def leaves(term: Term) -> Iterator[Above | Below | OneOf | Silent | Linked]:
+def leaves(term: Term) -> Iterator[Leaf]:
     """The leaves of a condition, in the order in which they are written."""
     if isinstance(term, AllOf | AnyOf):
         for part in term.parts:
@@ -114,11 +157,18 @@ def leaves(term: Term) -> Iterator[Above | Below | OneOf | Silent | Linked]:
         yield term
 
 
-def look(leaf: Above | Below | OneOf | Silent | Linked) -> Point | Silent | Linked:
+def points_of(term: Term) -> Iterator[Point]:
+    """Every point whose value a condition looks at, those of measures too."""
+    for leaf in leaves(term):
+        if isinstance(leaf, Above | Below | OneOf):
+            yield from (leaf.what,) if isinstance(leaf.what, Point) else points_of_measure(leaf.what)
+
+
+def look(leaf: Leaf) -> Key:
     """What a leaf looks at: one key for one source."""
-    if isinstance(leaf, Silent):
-        return leaf
-    return Linked(leaf.connection, up=True) if isinstance(leaf, Linked) else leaf.point
+    if isinstance(leaf, Above | Below | OneOf):
+        return leaf.what
+    return Linked(leaf.connection, up=True) if isinstance(leaf, Linked) else leaf
 
 
 def bind(term: Term, find: Find) -> Truth:
@@ -129,7 +179,10 @@ def bind(term: Term, find: Find) -> Truth:
         return _not(bind(term.part, find))
     source = find(look(term))
     if isinstance(term, Above | Below):
-        return (_above if isinstance(term, Above) else _below)(source, term.limit, term.deadband)
+        over = isinstance(term, Above)
+        if isinstance(term.what, Point):
+            return (_above if over else _below)(source, term.limit, term.deadband)
+        return _decided_from_one_side(source, term.limit, term.deadband, over=over)
     if isinstance(term, OneOf):
         return _one_of(source, term.values, term.inverse)
     return _one_of(source, (term.up if isinstance(term, Linked) else True,), inverse=False)
@@ -155,6 +208,20 @@ def _below(source: Source, limit: float, deadband: float) -> Truth:
         if not isinstance(value, int | float):
             return None
         return value < (clear if stands else limit)
+
+    return truth
+
+
+def _decided_from_one_side(source: Source, limit: float, deadband: float, *, over: bool) -> Truth:
+    judge = (_above if over else _below)(source, limit, deadband)
+    deciding = 1 if over else -1
+    """The side of the true value from which `true` is sure; from the other, `false` is."""
+
+    def truth(stands: bool) -> bool | None:
+        known = judge(stands)
+        if known is None or not source.partial:
+            return known
+        return known if known is (source.partial == deciding) else None
 
     return truth
 
@@ -195,8 +262,10 @@ def witness(term: Term, find: Find) -> Source | None:
     first: Source | None = None
     for leaf in leaves(term):
         if isinstance(leaf, Above | Below | OneOf):
-            source = find(leaf.point)
+            source = find(leaf.what)
             first = first or source
             if bind(leaf, find)(False):
                 return source
+        elif isinstance(leaf, Unusable) and find(leaf).value is True:
+            return find(leaf)
     return first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge.alarms.alarm import Alarm
 from edge.alarms.machine import State
@@ -17,8 +17,9 @@ class Watch:
 
     rule: Rule
     truth: Truth
-    silent: bool
-    """Whether it looks at the silence of its equipment, and so is suppressed while the connection is down."""
+    gate: Truth | None = None
+    """While it is true the alarm is suppressed by design, and goes on being judged."""
+    gated: bool = False
     known: bool | None = None
     """What the condition was judged to be last; None: unknown."""
     active: bool = False
@@ -27,8 +28,12 @@ class Watch:
     """Monotonic time at which a delay in progress ends: `active` then becomes what `known` says."""
     queued_s: float | None = None
     """The earliest time at which this watch stands in the queue of delays."""
+    down: set[str] = field(default_factory=set)
+    """Connections that are down, where it looks at the silence of what is behind them."""
     closed: bool = False
-    """Suppressed by design: not judged at all."""
+    """Such a connection is down: not judged at all."""
+    kept: bool = False
+    """Whether a delay in progress has been stored."""
     alarm: Alarm | None = None
     """None until it is raised or operated for the first time."""
 
@@ -53,13 +58,18 @@ class Watch:
             consequence=rule.consequence,
             respond_s=rule.respond_s,
             shelvable=rule.shelvable,
+            cls=rule.cls,
         )
 
 
 def watch(rule: Rule, values: Values) -> Watch:
     """The rule at work on `values`."""
-    made = Watch(rule, bind(rule.condition, values.source), rule.silent)
-    for leaf in leaves(rule.condition):
+    made = Watch(rule, bind(rule.condition, values.source))
+    seen = list(leaves(rule.condition))
+    if rule.gate is not None:
+        made.gate = bind(rule.gate, values.source)
+        seen += leaves(rule.gate)
+    for leaf in seen:
         watches = values.source(look(leaf)).watches
         if made not in watches[-1:]:  # a point may stand in a condition several times
             watches.append(made)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from edge.alarms.machine import ANNUNCIATED, SERVING, Action, State, step
 
-STANDARD = {  # letters of the standard's diagram, latching or not
-    False: "AB BC BD CA DA DB EF EB FA FB",
-    True: "AB BC BE CF DA DB EF EB FA FB",
+STANDARD = {  # letters of the standard's diagram, latching or not; CB is its re-alarm
+    False: "AB BC BD CA CB DA DB EF EB FA FB",
+    True: "AB BC BE CF CB DA DB EF EB FA FB",
 }
 LETTERS = dict(zip("ABCDEFGHI", State, strict=True))
 

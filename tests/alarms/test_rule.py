@@ -129,7 +129,10 @@ def test_a_site_switches_a_rule_off() -> None:
         ),
         (
             "a: {silent: true, point: pressure, above: 0.2}",
-            "1:1 a: a condition has one of point, all, any, not, silent, connection; found point and silent",
+            (
+                "1:1 a: a condition has one of point, all, any, not, silent, unusable, connection, alarm, time; "
+                "found point and silent"
+            ),
         ),
         ("a: {silent: true, deadband: 2}", "1:1 a: deadband belongs to above or below; remove it"),
         ("a: {connection: away}", "1:1 a: connection is 'away'; write up or down"),
