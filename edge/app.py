@@ -36,7 +36,9 @@ from edge.uplinks import open_uplinks
 TICK_S = 0.5
 """How finely alarm delays, shelves and due dates are looked at."""
 KEEP_S = 60.0
-"""How often meters and plans are written down: what a power cut may cost of them."""
+"""How often meters, plans and alarm counts are written down: what a power cut may cost of them."""
+DELAYS_S = 5.0
+"""How often alarm delays in progress are."""
 DRAIN_S = 4.0
 """How long stopping may take; the unit's TimeoutStopSec is longer."""
 
@@ -107,14 +109,18 @@ async def _ticks(house: House) -> None:
 
 
 async def _keep(house: House) -> None:
-    """Write how far escalations have come as soon as that changes, and meters now and then."""
-    kept_s = house.clock.mono_s()
+    """Write how far escalations have come as soon as that changes; delays, meters and counts now and then."""
+    kept_s = delays_s = house.clock.mono_s()
     while True:
         await house.clock.sleep(TICK_S)
         await house.keep_ladders()
-        if house.clock.mono_s() - kept_s >= KEEP_S:
-            kept_s = house.clock.mono_s()
+        now_s = house.clock.mono_s()
+        if now_s - kept_s >= KEEP_S:
+            kept_s = delays_s = now_s
             await house.keep()
+        elif now_s - delays_s >= DELAYS_S:
+            delays_s = now_s
+            await house.keep_delays()
 
 
 async def _drain(house: House) -> None:

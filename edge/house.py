@@ -14,7 +14,7 @@ from drivers.driver import Clock
 from edge.acquire import Acquired
 from edge.acquisition.pipeline import Pipeline
 from edge.alarms.alarm import Transition
-from edge.alarms.engine import AlarmEngine
+from edge.alarms.engine import DELAY, PAST, AlarmEngine
 from edge.alarms.machine import State
 from edge.clerk import Clerk
 from edge.commands import PointCommands
@@ -37,6 +37,9 @@ TOGETHER = 50
 PHASE_S = 0.05
 """Between these moments."""
 
+QUIETENED = ("acknowledged", "shelved", "suppressed", "removed", "accepted", "started")
+"""Events after which nobody else is called."""
+
 
 @dataclass(slots=True, eq=False)
 class House:
@@ -57,8 +60,16 @@ class House:
     uplinks: dict[str, Uplink] = field(default_factory=dict)
 
     async def keep(self) -> None:
-        """Write the present state of meters and plans; a power cut costs what came after the last call."""
-        await self.clerk.keep(self.engine.upkeep.bodies())
+        """Write the present state of meters, plans and alarm counts: a power cut costs what came afterwards."""
+        clock = self.clock
+        progress = self.engine.alarms.progress(clock.mono_s(), clock.wall_ns(), pasts=True)
+        await self.clerk.keep({**self.engine.upkeep.bodies(), **progress})
+
+    async def keep_delays(self) -> None:
+        """Write how far alarm delays have come, where that has changed."""
+        changed = self.engine.alarms.progress(self.clock.mono_s(), self.clock.wall_ns(), pasts=False)
+        if changed:
+            await self.clerk.keep(changed)
 
     async def keep_ladders(self) -> None:
         """Write how far escalations have come, where that has changed."""
@@ -95,6 +106,7 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
     clerk = Clerk(ledger, clock)
     alarms = AlarmEngine(site.rules)
     alarms.restore(await ledger.load("alarm"))
+    alarms.resume(await ledger.load(DELAY), await ledger.load(PAST), clock.mono_s(), clock.wall_ns())
     upkeep = UpkeepEngine(site.meters, site.plans, site.zone)
     upkeep.restore(await ledger.load("order"), await ledger.load("meter"), await ledger.load("plan"))
     engine = Engine(Pipeline(site.storage.heartbeat), store, alarms, upkeep, clock, clerk.take)
@@ -134,7 +146,7 @@ def _teller(house: House) -> Callable[[Happening], None]:
         else:
             kind = "order"
             row, key = house.desk.order_row(happening.order), happening.order.id
-        if happening.event in ("acknowledged", "accepted", "started"):
+        if happening.event in QUIETENED:
             house.dispatcher.acknowledged(key)
         house.hub.publish(Event(kind, {**row, "event": happening.event, "who": happening.who}, happening.time_ns))
         for uplink in house.uplinks.values():

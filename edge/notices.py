@@ -10,7 +10,7 @@ from edge.site import Site
 from edge.texts import shown
 from edge.upkeep.orders import OrderEvent
 
-TOLD = {"raised", "re-raised", "cleared"}
+TOLD = {"raised", "re-raised", "reminded", "cleared"}
 """Transitions that people are pushed; acknowledging and shelving are acts of people themselves."""
 ORDER_TOLD = {"opened", "verified", "cancelled"}
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel
 
@@ -19,19 +20,21 @@ from drivers.guard import InterlockSpec
 from drivers.point import Device
 from drivers.profile import Library, Profile
 from edge.acquisition.guards import Guard, compile_guards
-from edge.alarms.rule import Rule, compile_connection_rules, compile_rules
-from edge.data import CONFIG, PROFILES
+from edge.alarms.families import apart
+from edge.alarms.terms import UTC
+from edge.data import PROFILES
 from edge.load import load_of
 from edge.parents import Above, follow_parents, parents_of
 from edge.relief import advice
 from edge.response.duty import DutySpec
 from edge.secrets import reveal
 from edge.site import ID, LOOPBACK, Connection, ConsoleSpec, Equipment, EquipmentSpec, Site, SiteInfo, StorageSpec
+from edge.site_rules import SiteRules
 from edge.upkeep.meters import MeterSpec, compile_meters
 from edge.upkeep.plans import Plan, compile_plans
 from edge.uplinks import UPLINKS, UplinkSettings
 
-TOP = ("site", "connections", "equipment", "uplinks", "duty", "console", "storage", "profiles")
+TOP = ("site", "connections", "equipment", "rules", "uplinks", "duty", "console", "storage", "profiles")
 
 
 def load_site(path: Path, overrides: Mapping[str, Any] | None = None) -> Site:
@@ -58,13 +61,18 @@ class _Loader:
         self.folder = folder
         self.library = Library([PROFILES, *self._own_profiles(folder)])
         self.profiles: dict[str, Document] = {}
-        self.rules: list[Rule] = []
+        self.rules = SiteRules(document, self._zone())
         self.meters: list[MeterSpec] = []
         self.plans: list[Plan] = []
         self.interlocks: dict[str, Mapping[str, Sequence[InterlockSpec]]] = {}
         """What each equipment adds to its profile's own; followed when the points of all are known."""
         self.parents: dict[str, tuple[str, tuple[str, ...]]] = {}
         """Of each equipment its connection, and what it hangs on besides."""
+
+    def _zone(self) -> ZoneInfo:
+        """The site's time zone; UTC where the file has none that is right, which is told elsewhere."""
+        name = self.document.get("site", "timezone")
+        return ZoneInfo(name) if isinstance(name, str) and name in available_timezones() else UTC
 
     def _own_profiles(self, folder: Path) -> list[Path]:
         """The folder of the site's own profiles, beside the site file."""
@@ -92,15 +100,16 @@ class _Loader:
         duty.check(self.document, ("duty",))
         storage = self._section("storage", StorageSpec) or StorageSpec()
         uplinks = self._uplinks()
-        self.rules += self._connection_rules(connections)
-        faults = [*self.document.faults, *(f for each in self.profiles.values() for f in each.faults)]
+        rules = self.rules.all(connections, uplinks)
+        documents = (self.document, self.rules.gateway, *self.profiles.values())
+        faults = [fault for each in documents for fault in each.faults]
         if faults or info is None:
             raise Faulty(faults)
         return Site(
             info,
             connections,
             equipment,
-            self.rules,
+            rules,
             self.meters,
             self.plans,
             guards,
@@ -226,13 +235,7 @@ class _Loader:
         self.interlocks[name] = spec.interlocks
         self.parents[name] = spec.connection, parents_of(spec.parent)
         device = Device(name, keys, profile.options, points, profile.stale_after_s)
-        own = compile_rules(name, spec.connection, points, profile.alarms, profile.document, ("alarms",))
-        if spec.alarms:
-            where = ("equipment", name, "alarms")
-            changed = {rule: merge(profile.alarms.get(rule, {}), over) for rule, over in spec.alarms.items()}
-            own = [rule for rule in own if rule.name not in changed]
-            own += compile_rules(name, spec.connection, points, changed, self.document, where)
-        self.rules += own
+        self.rules.equipment(name, spec.connection, points, profile, spec.alarms)
         meters = compile_meters(name, points, profile.meters, profile.document, ("meters",), spec.meters)
         self.meters += meters
         for meter in spec.meters:
@@ -245,7 +248,7 @@ class _Loader:
             profile.document,
             ("upkeep",),
             profile.meters,
-            profile.alarms,
+            apart(profile.alarms, profile.document, ("alarms",)),
             self._last_done(name, spec, profile),
             own_place,
         )
@@ -308,11 +311,6 @@ class _Loader:
                 )
             found[name] = connection
         return found
-
-    def _connection_rules(self, connections: Mapping[str, Connection]) -> list[Rule]:
-        document = load(CONFIG / "gateway.yaml")
-        self.profiles["gateway.yaml"] = document
-        return compile_connection_rules(list(connections), document.mapping("alarms"), document, ("alarms",))
 
     def _uplinks(self) -> dict[str, UplinkSettings]:
         found: dict[str, UplinkSettings] = {}

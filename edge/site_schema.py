@@ -17,6 +17,7 @@ from pydantic_core import core_schema
 from drivers.driver import drivers
 from drivers.profile import Library
 from drivers.units import parse_seconds
+from edge.alarms.spec import SiteRuleSpec
 from edge.data import PROFILES
 from edge.response.duty import DutySpec
 from edge.site import ConsoleSpec, EquipmentSpec, SiteInfo, StorageSpec
@@ -46,7 +47,7 @@ def site_schema() -> dict[str, Any]:
     """The schema of a whole site file."""
     lines = {name: driver.settings for name, driver in drivers().items()}
     devices = {driver.device for driver in drivers().values()}
-    own: list[type[BaseModel]] = [SiteInfo, EquipmentSpec, DutySpec, ConsoleSpec, StorageSpec]
+    own: list[type[BaseModel]] = [SiteInfo, EquipmentSpec, SiteRuleSpec, DutySpec, ConsoleSpec, StorageSpec]
     models = [*own, *lines.values(), *devices, *UPLINKS.values()]
     refs, shared = models_json_schema(
         [(model, "validation") for model in dict.fromkeys(models)], by_alias=True, schema_generator=_Schema
@@ -60,6 +61,7 @@ def site_schema() -> dict[str, Any]:
         return definitions[ref(model)["$ref"].removeprefix("#/$defs/")]
 
     definitions["equipment"] = _equipment(named(EquipmentSpec), [named(each) for each in devices])
+    definitions["rule"] = _rule(named(SiteRuleSpec))
     return {
         "$schema": DRAFT,
         "title": "Courtyard site file",
@@ -70,6 +72,7 @@ def site_schema() -> dict[str, Any]:
             "site": ref(SiteInfo),
             "connections": _by_name(_by_type(lines, ref)),
             "equipment": _by_name({"$ref": "#/$defs/equipment"}),
+            "rules": _by_name({"$ref": "#/$defs/rule"}),
             "uplinks": _by_name(_by_type(UPLINKS, ref)),
             "duty": ref(DutySpec),
             "console": ref(ConsoleSpec),
@@ -94,6 +97,12 @@ def _by_type(models: Mapping[str, type[BaseModel]], ref: Any) -> dict[str, Any]:
             {"if": {"properties": {"type": {"const": name}}}, "then": ref(model)} for name, model in models.items()
         ],
     }
+
+
+def _rule(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule, whose keys may stand in its steps as well: then none of them is required beside these."""
+    steps = {"type": "object", "additionalProperties": {"type": "object", "properties": whole["properties"]}}
+    return {**whole, "properties": {**whole["properties"], "steps": steps}, "required": ["equipment"]}
 
 
 def _equipment(common: Mapping[str, Any], own: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

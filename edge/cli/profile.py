@@ -10,7 +10,8 @@ from typing import Any
 from drivers.document import Document, Fault
 from drivers.point import Language
 from drivers.profile import CLASSES, Library, Profile, load_profile
-from edge.alarms.rule import compile_rules
+from edge.alarms.families import apart
+from edge.alarms.rule import check_references, compile_rules
 from edge.cli.command import (
     OK,
     USAGE,
@@ -168,7 +169,10 @@ def _judged(path: Path) -> Document:
     profile, document = load_profile(path)
     if profile is not None:
         points = profile.points_of("equipment")
-        compile_rules("equipment", "connection", points, profile.alarms, document, ("alarms",))
+        known: set[str] = set()
+        rules = compile_rules("equipment", "connection", points, profile.alarms, document, ("alarms",), known=known)
+        check_references(rules, known)
+        alarms = apart(profile.alarms, document, ("alarms",))
         compile_meters("equipment", points, profile.meters, document, ("meters",))
-        compile_plans("equipment", profile.upkeep, document, ("upkeep",), profile.meters, profile.alarms)
+        compile_plans("equipment", profile.upkeep, document, ("upkeep",), profile.meters, alarms)
     return document
