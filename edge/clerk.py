@@ -16,9 +16,12 @@ from typing import Any
 from drivers.driver import Clock
 from edge.alarms.alarm import Transition
 from edge.engine import Happening
+from edge.incidents.incident import IncidentEvent
 from edge.store.ledger import Entry, Ledger, StoreError
 from edge.upkeep.orders import OrderEvent
 
+TOGETHER = 200
+"""Happenings that are written in one commit at most: in a storm the loop is free again after each."""
 WAITING = 10_000
 """Entries kept for a disk that does not take them; the oldest go first, counted."""
 
@@ -33,6 +36,8 @@ class Clerk:
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self.listeners: list[Callable[[Happening], None]] = []
+        self.after: list[Callable[[], None]] = []
+        """Called once all that was written together has been told."""
         self.unwritten = 0
         """Entries that wait for the disk now."""
         self.lost = 0
@@ -42,6 +47,8 @@ class Clerk:
         self._wake = asyncio.Event()
         self._entries: deque[Entry] = deque(maxlen=WAITING)
         self._state: dict[tuple[str, str], dict[str, Any] | None] = {}
+        self._incidents: dict[str, IncidentEvent] = {}
+        """The newest of each incident: its body is made once for a commit, however often it has changed."""
         self._busy = False
         self._troubled = False
 
@@ -85,10 +92,17 @@ class Clerk:
         while self._queue:
             self._busy = True
             try:
-                batch = [self._queue.popleft() for _ in range(len(self._queue))]
-                await self._write(batch)
+                await self._write(self._some())
             finally:
                 self._busy = False
+
+    def _some(self) -> list[tuple[Sequence[Happening], asyncio.Future[None] | None]]:
+        """What is written next: all that waits, in a storm only the first of it."""
+        batch, count = [self._queue.popleft()], 0
+        while self._queue and count < TOGETHER:
+            count += len(batch[-1][0])
+            batch.append(self._queue.popleft())
+        return batch
 
     async def _write(self, batch: Sequence[tuple[Sequence[Happening], asyncio.Future[None] | None]]) -> None:
         happenings = [each for group, _ in batch for each in group]
@@ -98,15 +112,23 @@ class Clerk:
         for each in happenings:
             for listener in self.listeners:
                 listener(each)
+        for after in self.after:
+            after()
         for _, written in batch:
             if written is not None and not written.done():
                 written.set_result(None)
 
     def _book(self, happening: Happening) -> None:
+        if isinstance(happening, IncidentEvent):
+            self._incidents[happening.incident.id] = happening
+            if not happening.written:
+                return
         if len(self._entries) == WAITING:
             self.lost += 1
         body = happening.to_body()
-        if isinstance(happening, Transition):
+        if isinstance(happening, IncidentEvent):
+            self._entries.append(Entry("incident", happening.incident.id, happening.time_ns, body))
+        elif isinstance(happening, Transition):
             self._entries.append(Entry("alarm", happening.alarm.id, happening.time_ns, body))
             self._state["alarm", happening.alarm.id] = happening.alarm.to_body()
         elif isinstance(happening, OrderEvent):
@@ -114,6 +136,10 @@ class Clerk:
             self._state["order", happening.order.id] = happening.order.to_body()
 
     async def _commit(self) -> None:
+        for name, newest in self._incidents.items():
+            gone = newest.event == "forgotten"
+            self._state["incident", name] = None if gone else newest.incident.to_body()
+        self._incidents.clear()
         entries, state = list(self._entries), dict(self._state)
         if not entries and not state:
             return

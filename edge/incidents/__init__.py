@@ -1,0 +1,1 @@
+"""Incidents: alarms with one cause as one thing to know of and to answer; what repeats itself; the figures of it."""

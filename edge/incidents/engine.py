@@ -1,0 +1,483 @@
+"""Which alarms belong together: the cause first, then the equipment, then the moment.
+
+What comes in: transitions of alarms, the tick of the clock, what people do to incidents. What goes out: incident
+events, in the order in which they happened. No I/O; values and time are arguments.
+
+An alarm joins (1) the incident of a cause above it in the tree of parents, where that stands; a cause that comes
+after its consequences takes their incidents over; (2) the incident of its equipment, within SAME_S; (3) where more
+than BURST incidents were opened within BURST_S, one incident of many places. A critical alarm is never a consequence:
+it has an incident of its own or of its equipment, which names the cause, and it calls people by itself and at once.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from drivers.point import Text, Value
+from edge.incidents.causes import Causes
+from edge.incidents.dossier import OVER, PLAIN, Dossier, Trait
+from edge.incidents.incident import SITE, AlarmLike, Event, Incident, IncidentEvent, IncidentRefused, Line
+from edge.incidents.incident import TransitionLike as Transition
+from edge.incidents.repeats import FLEETING_SPAN_S, Repeats
+
+SAME_S = 600.0
+"""Alarms of one equipment within this time of each other are one incident."""
+TAKEN_OVER_S = 300.0
+"""A cause takes over what began below it at most this long before."""
+REOPEN_S = 60.0
+"""A closed incident is opened again by an alarm of its equipment within this time."""
+BURST = 8
+"""More incidents than this opened within BURST_S are one of many places."""
+BURST_S = 30.0
+GATHER_S = 3.0
+"""In a burst people are told of an incident so much later, with what has joined it by then."""
+CLOSED = 200
+"""Closed incidents that are kept to be looked at; the journal keeps all."""
+MANY_PLACES = Text("多处同时报警", "Alarms in many places at once")
+
+
+class IncidentEngine:
+    """All incidents of a site."""
+
+    def __init__(
+        self, ancestors: Mapping[str, Sequence[str]] | None = None, traits: Mapping[str, Trait] | None = None
+    ) -> None:
+        """`ancestors`: of each equipment and `connection:NAME` all above it, nearest first. `traits`: by alarm."""
+        self.repeats = Repeats()
+        self._traits = traits or {}
+        self._causes = Causes(ancestors or {})
+        self._open: dict[str, Dossier] = {}
+        self._closed: deque[Dossier] = deque()
+        self._of: dict[str, Dossier] = {}
+        """By alarm: the incident that it was in last, for as long as that is kept."""
+        self._at: dict[str, Dossier] = {}
+        """By equipment: the last incident that is about it."""
+        self._recent: deque[Dossier] = deque()
+        """Opened lately, oldest first."""
+        self._mass: Dossier | None = None
+        self._raised_s = float("-inf")
+        self._pending: dict[str, Dossier] = {}
+        """Incidents of which people are to be told in a moment."""
+        self._held: list[tuple[float, str]] = []
+        self._swept_s = float("-inf")
+        self._number = 0
+
+    # ---- what happens to alarms --------------------------------------------------------------------
+
+    def take(self, transition: Transition, mono_s: float, value: Value = None) -> list[IncidentEvent]:
+        """One alarm has changed. `value`: what its point reads now."""
+        alarm, out = transition.alarm, list[IncidentEvent]()
+        line = Line(transition.time_ns, transition.event, alarm.id, transition.who, transition.note)
+        if transition.event in ("raised", "re-raised"):
+            dossier = self._raise(alarm, line, mono_s, out)
+        else:
+            found = self._of.get(alarm.id)
+            if found is None or found.closed_ns is not None:
+                return out
+            dossier = found
+            self._change(dossier, alarm, line, mono_s, value, out)
+        self._settle(dossier, line, mono_s, out)
+        return out
+
+    def _raise(self, alarm: AlarmLike, line: Line, mono_s: float, out: list[IncidentEvent]) -> Dossier:
+        trait = self._traits.get(alarm.id, PLAIN)
+        history = self.repeats.raised(alarm.id, trait, mono_s, alarm.value, critical=alarm.priority == "critical")
+        dossier = self._of.get(alarm.id)
+        if dossier is not None and dossier.closed_ns is None:
+            dossier.update(alarm)
+            dossier.write(line)
+            out.append(dossier.event("updated", line.time_ns, alarm.id))
+        else:
+            dossier = self._place(alarm, trait, line, mono_s, out)
+        dossier.last_s = mono_s
+        if trait.rescue:
+            dossier.released_ns = dossier.released_by = None
+        dossier.hold(alarm.id, history is not None)
+        if history is not None:
+            heapq.heappush(self._held, (history.held_until_s, alarm.id))
+            dossier.write(Line(line.time_ns, "held", alarm.id, note=history.kind or ""))
+        if trait.root_cause:
+            self._causes.stands(alarm.equipment, alarm.id, cut_off=trait.cut_off)
+            self._take_over(dossier, alarm.equipment, line.time_ns, mono_s, out)
+        self._gather(dossier, alarm, trait, mono_s)
+        self._raised_s = mono_s
+        return dossier
+
+    def _change(
+        self, dossier: Dossier, alarm: AlarmLike, line: Line, mono_s: float, value: Value, out: list[IncidentEvent]
+    ) -> None:
+        """Cleared, acknowledged, shelved ..."""
+        wanting = dossier.wanting
+        dossier.update(alarm)
+        dossier.write(line)
+        if line.event == "cleared":
+            self.repeats.cleared(alarm.id, mono_s, value)
+        if not alarm.active or alarm.state in OVER:
+            self._causes.gone(alarm.equipment, alarm.id, mono_s)
+        event: Event = "updated"
+        if line.event == "acknowledged":
+            first = dossier.acked_ns is None or dossier.acked_ns < (dossier.called_ns or dossier.opened_ns)
+            if first or (wanting and not dossier.wanting):
+                dossier.acked_ns, dossier.acked_by = line.time_ns, line.who
+                event = "acknowledged"
+        out.append(dossier.event(event, line.time_ns, alarm.id, line.who, line.note))
+
+    def _settle(self, dossier: Dossier, line: Line, mono_s: float, out: list[IncidentEvent]) -> None:
+        """Whatever follows for the incident as a whole."""
+        dossier.changed_ns = time_ns = line.time_ns
+        if dossier.freed():
+            dossier.released_ns, dossier.released_by = time_ns, ""
+            dossier.write(Line(time_ns, "released", line.alarm, note="condition gone"))
+            out.append(dossier.event("released", time_ns, line.alarm, note="condition gone"))
+        if dossier.went_quiet():
+            dossier.called = None
+            event: Event = "cleared" if line.event == "cleared" else "quieted"
+            out.append(dossier.event(event, time_ns, line.alarm))
+        if dossier.wants_call() is None:
+            dossier.call_due_s = None
+            self._pending.pop(dossier.id, None)
+        elif dossier.call_due_s is None:
+            self._call_at(dossier, mono_s)
+        self._call(dossier, time_ns, mono_s, out)
+        if not dossier.standing and dossier.closed_ns is None:
+            self._close(dossier, time_ns, mono_s, out)
+
+    # ---- where an alarm belongs --------------------------------------------------------------------
+
+    def _place(self, alarm: AlarmLike, trait: Trait, line: Line, mono_s: float, out: list[IncidentEvent]) -> Dossier:
+        """The incident that an alarm belongs to, with the alarm in it."""
+        critical = alarm.priority == "critical"
+        cause = self._causing(alarm.equipment, mono_s)
+        if cause is not None and not critical:
+            return self._join(cause, alarm, trait, line, out)
+        same = self._at.get(alarm.equipment)
+        if same is not None and self._lasts(same, mono_s):
+            return self._join(same, alarm, trait, line, out, leads=True)
+        mass = self._mass
+        if mass is not None and not critical and mass.closed_ns is None and mono_s - mass.last_s <= BURST_S:
+            return self._join(mass, alarm, trait, line, out, leads=trait.root_cause)
+        return self._begin(alarm, trait, line, mono_s, cause, out)
+
+    def _causing(self, equipment: str, mono_s: float) -> Dossier | None:
+        """The incident of a cause that explains what happens to an equipment now."""
+        for alarm_id, cut_off in self._causes.above(equipment, mono_s):
+            dossier = self._of.get(alarm_id)
+            if dossier is not None and (cut_off or mono_s - dossier.last_s <= TAKEN_OVER_S):
+                return dossier
+        return None
+
+    @staticmethod
+    def _lasts(dossier: Dossier, mono_s: float) -> bool:
+        """Whether one more alarm of its equipment belongs to it."""
+        if dossier.merged_into is not None:
+            return False
+        if dossier.closed_ns is not None:
+            return mono_s - dossier.closed_s <= REOPEN_S
+        return mono_s - dossier.last_s <= SAME_S
+
+    def _join(
+        self,
+        dossier: Dossier,
+        alarm: AlarmLike,
+        trait: Trait,
+        line: Line,
+        out: list[IncidentEvent],
+        *,
+        leads: bool = False,
+    ) -> Dossier:
+        if dossier.closed_ns is not None:
+            dossier.closed_ns = None
+            self._closed.remove(dossier)
+            self._open[dossier.id] = dossier
+            dossier.write(Line(line.time_ns, "reopened"))
+            out.append(dossier.event("reopened", line.time_ns, alarm.id))
+        dossier.add(alarm, trait, leads=leads)
+        self._of[alarm.id] = dossier
+        dossier.write(line)
+        out.append(dossier.event("joined", line.time_ns, alarm.id))
+        return dossier
+
+    def _begin(
+        self,
+        alarm: AlarmLike,
+        trait: Trait,
+        line: Line,
+        mono_s: float,
+        cause: Dossier | None,
+        out: list[IncidentEvent],
+    ) -> Dossier:
+        dossier = self._new(alarm.equipment, alarm.name, line.time_ns, mono_s)
+        dossier.caused_by = cause.id if cause else None
+        dossier.write(line)
+        dossier.add(alarm, trait, leads=True)
+        self._of[alarm.id] = self._at[alarm.equipment] = dossier
+        out.append(dossier.event("opened", line.time_ns, alarm.id))
+        self._recent.append(dossier)
+        while self._recent and mono_s - self._recent[0].opened_s > TAKEN_OVER_S:
+            self._recent.popleft()
+        return self._burst(dossier, line.time_ns, mono_s, out)
+
+    def _burst(self, dossier: Dossier, time_ns: int, mono_s: float, out: list[IncidentEvent]) -> Dossier:
+        """Where too many were opened at once, one incident of all of them."""
+        if dossier.has_critical:
+            return dossier
+        lately = [
+            each
+            for each in self._recent
+            if mono_s - each.opened_s <= BURST_S and each.closed_ns is None and not each.has_critical
+        ]
+        if len(lately) <= BURST:
+            return dossier
+        self._mass = mass = self._new(SITE, MANY_PLACES, time_ns, mono_s)
+        mass.mass = True
+        out.append(mass.event("opened", time_ns))
+        for each in lately:
+            self._merge(each, mass, time_ns, mono_s, out)
+        return mass
+
+    def _new(self, root: str, title: Text, time_ns: int, mono_s: float) -> Dossier:
+        self._number += 1
+        made = Dossier(f"INC-{self._number:06d}", root, title, time_ns, mono_s)
+        self._open[made.id] = made
+        return made
+
+    def _take_over(self, dossier: Dossier, place: str, time_ns: int, mono_s: float, out: list[IncidentEvent]) -> None:
+        """A cause has come: what began below it just before belongs to it."""
+        mass = self._mass
+        recent = [*self._recent] if mass is None or mass.closed_ns is not None else [*self._recent, mass]
+        for each in recent:
+            late = mono_s - each.opened_s > TAKEN_OVER_S
+            done = each.closed_ns is not None and mono_s - each.closed_s > REOPEN_S
+            if each is dossier or each.merged_into is not None or late or done:
+                continue
+            if not (self._mostly_below(each, place) if each.mass else self._causes.is_below(each.root, place)):
+                continue
+            if each.has_critical:
+                each.caused_by = dossier.id
+                out.append(each.event("updated", time_ns))
+            else:
+                self._merge(each, dossier, time_ns, mono_s, out)
+
+    def _mostly_below(self, mass: Dossier, place: str) -> bool:
+        below = sum(self._causes.is_below(alarm_id.rpartition(".")[0], place) for alarm_id in mass.order)
+        return below * 2 >= len(mass.order)
+
+    def _merge(self, part: Dossier, whole: Dossier, time_ns: int, mono_s: float, out: list[IncidentEvent]) -> None:
+        whole.absorb(part)
+        for alarm_id in part.order:
+            if self._of.get(alarm_id) is part:
+                self._of[alarm_id] = whole
+        if self._at.get(part.root) is part:
+            del self._at[part.root]
+        part.merged_into = whole.id
+        part.write(Line(time_ns, "merged", note=whole.id))
+        self._pending.pop(part.id, None)
+        out.append(whole.event("joined", time_ns, part.first_out, note=part.id))
+        if part.closed_ns is None:
+            part.closed_ns, part.closed_s = time_ns, mono_s
+            part.changed_ns = time_ns
+            del self._open[part.id]
+            self._keep_closed(part, time_ns, out)
+        out.append(part.event("merged", time_ns, note=whole.id))
+
+    # ---- telling, closing --------------------------------------------------------------------------
+
+    def _gather(self, dossier: Dossier, alarm: AlarmLike, trait: Trait, mono_s: float) -> None:
+        """When people are to be told: at once, in a burst a moment later."""
+        if dossier.wants_call() is None or dossier.call_due_s is not None:
+            return
+        burst = mono_s - self._raised_s <= GATHER_S and dossier.called is None
+        # What is cut off may be so because of something above, which is then seen a moment later.
+        below = trait.cut_off and self._causes.hangs(alarm.equipment)
+        self._call_at(dossier, mono_s + GATHER_S if burst or below else mono_s)
+
+    def _call_at(self, dossier: Dossier, due_s: float) -> None:
+        dossier.call_due_s = due_s
+        self._pending[dossier.id] = dossier
+
+    def _call(self, dossier: Dossier, time_ns: int, mono_s: float, out: list[IncidentEvent]) -> None:
+        """Tell people, where that is due."""
+        if dossier.call_due_s is None or dossier.call_due_s > mono_s or dossier.closed_ns is not None:
+            return
+        dossier.call_due_s = None
+        self._pending.pop(dossier.id, None)
+        dossier.called = dossier.wants_call()
+        dossier.called_ns = time_ns
+        out.append(dossier.event("called", time_ns))
+
+    def _close(self, dossier: Dossier, time_ns: int, mono_s: float, out: list[IncidentEvent]) -> None:
+        dossier.closed_ns, dossier.closed_s = time_ns, mono_s
+        dossier.changed_ns = time_ns
+        dossier.write(Line(time_ns, "closed"))
+        del self._open[dossier.id]
+        self._pending.pop(dossier.id, None)
+        out.append(dossier.event("closed", time_ns))
+        self._keep_closed(dossier, time_ns, out)
+
+    def _keep_closed(self, dossier: Dossier, time_ns: int, out: list[IncidentEvent]) -> None:
+        self._closed.append(dossier)
+        if len(self._closed) > CLOSED:
+            old = self._closed.popleft()
+            for alarm_id in old.order:
+                if self._of.get(alarm_id) is old:
+                    del self._of[alarm_id]
+            if self._at.get(old.root) is old:
+                del self._at[old.root]
+            out.append(old.event("forgotten", time_ns))
+
+    def tick(self, mono_s: float, wall_ns: int) -> list[IncidentEvent]:
+        """Tell of what was gathered, let go of what has calmed down. To be called about once a second."""
+        out: list[IncidentEvent] = []
+        while self._held and self._held[0][0] <= mono_s:
+            _, alarm_id = heapq.heappop(self._held)
+            dossier = self._of.get(alarm_id)
+            if self.repeats.calm(alarm_id, mono_s) and dossier is not None:
+                dossier.hold(alarm_id, held=False)
+                if dossier.wants_call() is not None and dossier.call_due_s is None and dossier.closed_ns is None:
+                    self._call_at(dossier, mono_s)
+        for dossier in [each for each in self._pending.values() if (each.call_due_s or 0.0) <= mono_s]:
+            self._call(dossier, wall_ns, mono_s, out)
+        if mono_s - self._swept_s > FLEETING_SPAN_S / 4:
+            self._swept_s = mono_s
+            self.repeats.forget(mono_s - 2 * FLEETING_SPAN_S)
+        return out
+
+    # ---- what people do ----------------------------------------------------------------------------
+
+    def step(self, incident_id: str, step: str, who: str, note: str, wall_ns: int) -> list[IncidentEvent]:
+        """Somebody is on site, has freed whoever was in there, or notes something. Raises `IncidentRefused`.
+
+        Acknowledging is done to the alarms of an incident.
+        """
+        dossier, who, note = self._find(incident_id), who.strip(), note.strip()
+        if not who:
+            raise IncidentRefused("refused", "a name is missing; it goes into the journal")
+        if step not in ("onsite", "released", "note"):
+            raise IncidentRefused("not_found", f"no step {step}; there are ack, onsite, released, note")
+        if step == "note" and not note:
+            raise IncidentRefused("refused", "a note has words; write what was seen or done")
+        event: Event = "onsite" if step == "onsite" else "released" if step == "released" else "note"
+        if event != "note":
+            self._mark(dossier, event, who, wall_ns)
+        dossier.changed_ns = wall_ns
+        dossier.write(Line(wall_ns, event, who=who, note=note))
+        return [dossier.event(event, wall_ns, who=who, note=note)]
+
+    @staticmethod
+    def _mark(dossier: Dossier, event: Event, who: str, wall_ns: int) -> None:
+        if dossier.merged_into is not None:
+            raise IncidentRefused("conflict", f"{dossier.id} is part of {dossier.merged_into}; say it there")
+        if event == "onsite":
+            if dossier.closed_ns is not None:
+                raise IncidentRefused("conflict", f"{dossier.id} is closed; write a note instead")
+            if dossier.onsite_ns is not None:
+                raise IncidentRefused("conflict", f"{dossier.onsite_by} is on site already; write a note instead")
+            dossier.onsite_ns, dossier.onsite_by = wall_ns, who
+        else:
+            if dossier.released_ns is not None and dossier.released_by:
+                raise IncidentRefused("conflict", f"{dossier.released_by} has said so already; write a note instead")
+            dossier.released_ns, dossier.released_by = wall_ns, who
+
+    def pushed(
+        self, notice_id: str, recipient: str, channel: str, error: str | None, wall_ns: int
+    ) -> list[IncidentEvent]:
+        """Somebody was told, or could not be: `notice_id` is an incident's or one of its alarms'."""
+        dossier = self._open.get(notice_id) or self._of.get(notice_id)
+        if dossier is None:
+            return []
+        alarm = "" if notice_id == dossier.id else notice_id
+        event = "pushed" if error is None else "push failed"
+        dossier.write(Line(wall_ns, event, alarm, recipient, channel if error is None else f"{channel}: {error}"))
+        return [dossier.event("updated", wall_ns, alarm)]
+
+    def _find(self, incident_id: str) -> Dossier:
+        found = self._open.get(incident_id) or next((d for d in self._closed if d.id == incident_id), None)
+        if found is None:
+            raise IncidentRefused("not_found", f"no incident {incident_id!r}; GET /api/v1/incidents lists them")
+        return found
+
+    # ---- looking, and surviving a restart ----------------------------------------------------------
+
+    def incidents(self) -> list[Incident]:
+        """All that are not closed, the most urgent first, then the oldest."""
+        found = sorted(self._open.values(), key=lambda each: (each.rank, each.opened_ns, each.id))
+        return [each.snapshot() for each in found]
+
+    def closed(self) -> list[Incident]:
+        """Those closed lately, the newest first."""
+        return [each.snapshot() for each in reversed(self._closed)]
+
+    def incident(self, incident_id: str) -> Incident | None:
+        """One that is open or was closed lately."""
+        try:
+            return self._find(incident_id).snapshot()
+        except IncidentRefused:
+            return None
+
+    def of(self, alarm_id: str) -> Incident | None:
+        """The incident that an alarm is in, or was in last."""
+        dossier = self._of.get(alarm_id)
+        return dossier.snapshot() if dossier else None
+
+    def incident_id(self, alarm_id: str) -> str | None:
+        """Its id only."""
+        dossier = self._of.get(alarm_id)
+        return dossier.id if dossier else None
+
+    def restore(
+        self, bodies: Mapping[str, Mapping[str, Any]], standing: Iterable[AlarmLike], mono_s: float, wall_ns: int
+    ) -> tuple[list[IncidentEvent], list[str]]:
+        """Take up stored incidents with the alarms as they stand. Nobody is told a second time.
+
+        Returns what follows (alarms without an incident get one, incidents without an alarm are closed), and the
+        ids of what cannot be read.
+        """
+        out: list[IncidentEvent] = []
+        left_out: list[str] = []
+        for id_, body in bodies.items():
+            try:
+                self._take_up(Dossier.of(Incident.from_body(body), mono_s, wall_ns))
+            except ValueError:
+                left_out.append(id_)
+        self._closed = deque(sorted(self._closed, key=lambda each: (each.closed_ns or 0, each.id)))
+        for alarm in standing:
+            self._put_in(alarm, mono_s, wall_ns, out)
+        for dossier in list(self._open.values()):
+            dossier.freed()  # what stands now is where it goes on from
+            dossier.went_quiet()
+            if not dossier.standing:
+                self._close(dossier, wall_ns, mono_s, out)
+            elif dossier.wants_call() is not None:
+                self._call_at(dossier, mono_s)
+        return out, left_out
+
+    def _take_up(self, dossier: Dossier) -> None:
+        number = dossier.id.removeprefix("INC-")
+        self._number = max(self._number, int(number) if number.isdecimal() else 0)
+        if dossier.closed_ns is not None:
+            self._closed.append(dossier)
+            return
+        self._open[dossier.id] = dossier
+        for alarm_id in dossier.order:
+            self._of[alarm_id] = dossier
+        if dossier.root == SITE:
+            self._mass, dossier.mass = dossier, True
+        else:
+            self._at[dossier.root] = dossier
+
+    def _put_in(self, alarm: AlarmLike, mono_s: float, wall_ns: int, out: list[IncidentEvent]) -> None:
+        trait = self._traits.get(alarm.id, PLAIN)
+        dossier = self._of.get(alarm.id)
+        if dossier is not None:
+            dossier.put(alarm, trait)
+        elif alarm.state not in OVER:
+            dossier = self._new(alarm.equipment, alarm.name, wall_ns, mono_s)
+            dossier.add(alarm, trait, leads=True)
+            self._of[alarm.id] = self._at[alarm.equipment] = dossier
+            dossier.called, dossier.called_ns = dossier.wants_call(), wall_ns  # of old they were told by alarm
+            out.append(dossier.event("opened", wall_ns, alarm.id))
+        if trait.root_cause and alarm.active and alarm.state not in OVER:
+            self._causes.stands(alarm.equipment, alarm.id, cut_off=trait.cut_off)
