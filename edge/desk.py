@@ -18,6 +18,7 @@ from edge.clerk import Clerk
 from edge.commands import DeskRefused, PointCommands, Way
 from edge.engine import Engine
 from edge.events import Hub
+from edge.incident_desk import IncidentDesk
 from edge.site import Equipment, Site
 from edge.store.ledger import Ledger, StoreError
 from edge.store.readings import ReadingsStore
@@ -64,6 +65,7 @@ class Desk:
         self._ways = ways
         self._uplinks = uplinks
         self._clock = clock
+        self.incident_desk = IncidentDesk(site, engine, clerk, ledger, clock, self.alarm_row)
         self._points = {point.id: point for point in site.points}
         self._began_s = clock.mono_s()
 
@@ -180,7 +182,17 @@ class Desk:
             "occurrence": alarm.occurrence,
             "point": alarm.point,
             "value": alarm.value,
+            "incident": self._engine.incidents.incident_id(alarm.id),
+            "repeats": self._engine.incidents.repeats.row(alarm.id, self._clock.mono_s()),
         }
+
+    def incidents(self, state: str | None = None) -> list[dict[str, Any]]:
+        """Incidents that are not closed, the most urgent first; with `closed`, those closed lately."""
+        return self.incident_desk.incidents(state)
+
+    async def incident(self, incident_id: str) -> dict[str, Any] | None:
+        """One incident with its alarms and its timeline; None where there is none of that id."""
+        return await self.incident_desk.one(incident_id)
 
     async def journal(self, kind: str | None, after: int, limit: int) -> list[dict[str, Any]]:
         """What the ledger holds, oldest first, from after a sequence number."""
@@ -276,6 +288,10 @@ class Desk:
         if step == "reset":
             return alarms.reset(alarm_id, who, wall_ns, mono_s, reason)
         raise DeskRefused("not_found", f"no step {step}; there are ack, shelve, unshelve, reset")
+
+    async def incident_step(self, incident_id: str, step: str, who: str, note: str | None = None) -> dict[str, Any]:
+        """Acknowledge all alarms of an incident, or say `onsite`, `released` or a `note` of it."""
+        return await self.incident_desk.step(incident_id, step, who, note or "")
 
     async def order_step(self, order_id: str, step: str, who: str, note: str | None = None) -> dict[str, Any]:
         """Accept, start, finish, verify or cancel one work order."""

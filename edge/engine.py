@@ -1,14 +1,14 @@
 """What every reading passes through: judge, record, alarm, count; in this order and without waiting.
 
 What comes in: batches of all connections, connections going up and down, and the tick of the clock. What goes
-out: rows to the readings log, and happenings (alarm transitions, order events) to the clerk, who writes them
-down before anybody is told. No I/O and no await: nothing here can be held up by a disk or a network.
+out: rows to the readings log, and happenings (alarm transitions, incident and order events) to the clerk, who writes
+them down before anybody is told. No I/O and no await: nothing here can be held up by a disk or a network.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from drivers.driver import Clock
@@ -16,11 +16,13 @@ from drivers.point import Batch, Device, Point, Quality, Value
 from edge.acquisition.pipeline import Live, Pipeline
 from edge.alarms.alarm import Transition
 from edge.alarms.engine import AlarmEngine
+from edge.incidents.engine import IncidentEngine
+from edge.incidents.incident import IncidentEvent
 from edge.supervise import Fatal
 from edge.upkeep.engine import UpkeepEngine
 from edge.upkeep.orders import OrderEvent
 
-Happening = Transition | OrderEvent
+Happening = Transition | IncidentEvent | OrderEvent
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +54,12 @@ class Engine:
         upkeep: UpkeepEngine,
         clock: Clock,
         happened: Callable[[Sequence[Happening]], None],
+        incidents: IncidentEngine | None = None,
+        points: Mapping[str, Point] | None = None,
     ) -> None:
+        """`points` by id: what an alarm's point reads when it clears is looked up there."""
         self.alarms = alarms
+        self.incidents = incidents or IncidentEngine()
         self.upkeep = upkeep
         self.batches = 0
         self.readings = 0
@@ -62,6 +68,7 @@ class Engine:
         self._recorder = recorder
         self._clock = clock
         self._happened = happened
+        self._points = points or {}
 
     def feed(self, batch: Batch) -> None:
         """Take one batch through all of it. A failure here is no connection's fault: it is `Fatal`."""
@@ -95,11 +102,12 @@ class Engine:
         self.recorded += len(values)
 
     def _tell(self, transitions: Sequence[Transition]) -> None:
-        """Alarms first, then the orders that they open."""
-        happenings: list[Happening] = list(transitions)
+        """Each alarm, what it does to its incident, then the orders that it opens: written down together."""
+        mono_s = self._clock.mono_s()
         for each in transitions:
-            happenings += self.upkeep.on_alarm(each)
-        self._happened(happenings)
+            point = self._points.get(each.alarm.point or "") if each.event == "cleared" else None
+            value = self._pipeline.live(point).value if point is not None else None
+            self._happened([each, *self.incidents.take(each, mono_s, value), *self.upkeep.on_alarm(each)])
 
     def lost(self, devices: Iterable[Device], quality: Quality) -> None:
         """The newest values of these devices can no longer be trusted as they stand."""
@@ -123,6 +131,9 @@ class Engine:
         transitions = self.alarms.tick(mono_s, wall_ns)
         if transitions:
             self._tell(transitions)
+        events = self.incidents.tick(mono_s, wall_ns)
+        if events:
+            self._happened(events)
         orders = self.upkeep.tick(mono_s, wall_ns)
         if orders:
             self._happened(orders)

@@ -6,7 +6,8 @@ alarms, orders, meters and escalations continue where the ledger says that they 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,18 +17,25 @@ from edge.acquisition.pipeline import Pipeline
 from edge.alarms.alarm import Transition
 from edge.alarms.engine import DELAY, PAST, AlarmEngine
 from edge.alarms.machine import State
+from edge.alarms.rule import Rule, cuts_off
 from edge.clerk import Clerk
 from edge.commands import PointCommands
 from edge.desk import Desk
 from edge.engine import Engine, Happening
-from edge.events import Event, Hub, Kind
+from edge.events import Event, Hub
+from edge.incidents.dossier import Trait
+from edge.incidents.engine import IncidentEngine
+from edge.incidents.incident import IncidentEvent
 from edge.load import alarm_points
 from edge.notices import Notices
+from edge.parents import ancestors
 from edge.response.dispatcher import Dispatcher, PushRecord
+from edge.response.flood import WINDOW_S
 from edge.response.notice import Notice
 from edge.site import Site
 from edge.store.ledger import Ledger
 from edge.store.readings import ReadingsStore
+from edge.teller import Teller
 from edge.upkeep.engine import UpkeepEngine
 from edge.upkeep.orders import OrderEvent, OrderState
 from edge.uplinks import Uplink
@@ -37,8 +45,7 @@ TOGETHER = 50
 PHASE_S = 0.05
 """Between these moments."""
 
-QUIETENED = ("acknowledged", "shelved", "suppressed", "removed", "accepted", "started")
-"""Events after which nobody else is called."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +64,7 @@ class House:
     desk: Desk
     ways: dict[str, Acquired]
     notices: Notices
+    teller: Teller
     uplinks: dict[str, Uplink] = field(default_factory=dict)
 
     async def keep(self) -> None:
@@ -77,8 +85,11 @@ class House:
         if changed:
             await self.clerk.keep(changed)
 
-    async def take_up(self) -> None:
-        """Tell what was written down before the last stop but not told: what a `kill -9` came between."""
+    async def take_up(self, incidents: Iterable[str]) -> None:
+        """Tell what was written down before the last stop but not told: what a `kill -9` came between.
+
+        `incidents` are the ids of those that were written down.
+        """
         waiting: list[Happening] = [
             Transition(alarm, "raised", alarm.raised_ns or 0)
             for alarm in self.engine.alarms.alarms()
@@ -89,8 +100,11 @@ class House:
             for order in self.engine.upkeep.orders()
             if order.state is OrderState.OPEN
         ]
-        for happening in waiting:
-            notice = self.notices.notice(happening)
+        notices = [self.notices.notice(happening) for happening in waiting]
+        for each in self.engine.incidents.incidents():
+            if each.id in incidents and each.called is not None and each.state == "open" and each.active:
+                notices.append(self.teller.notice(IncidentEvent(each, "called", each.called_ns or 0)))
+        for notice in notices:
             if notice is not None and not await self._told(notice):
                 self.dispatcher.notify(notice)
 
@@ -109,12 +123,19 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
     alarms.resume(await ledger.load(DELAY), await ledger.load(PAST), clock.mono_s(), clock.wall_ns())
     upkeep = UpkeepEngine(site.meters, site.plans, site.zone)
     upkeep.restore(await ledger.load("order"), await ledger.load("meter"), await ledger.load("plan"))
-    engine = Engine(Pipeline(site.storage.heartbeat), store, alarms, upkeep, clock, clerk.take)
+    incidents = IncidentEngine(ancestors(site.above), {rule.id: _trait(rule) for rule in site.rules})
+    kept = await ledger.load("incident")
+    followed, unread = incidents.restore(kept, alarms.alarms(), clock.mono_s(), clock.wall_ns())
+    for id_ in unread:
+        log.error("the incident %s cannot be continued, what was kept is not readable", id_)
+    points = {point.id: point for point in site.points}
+    engine = Engine(Pipeline(site.storage.heartbeat), store, alarms, upkeep, clock, clerk.take, incidents, points)
 
     async def record(push: PushRecord) -> None:
         body = push.to_body()
         await clerk.note("push", push.notice_id, body, dispatcher.pending())
         hub.publish(Event("push", body, clock.wall_ns()))
+        clerk.take(incidents.pushed(push.notice_id, push.recipient, push.channel, push.error, push.time_ns))
 
     dispatcher = Dispatcher(site.duty, site.info.language, clock, record, site.zone, state)
     dispatcher.restore(await ledger.load("ladder"))
@@ -128,28 +149,28 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
     await commands.restore(ledger)
     desk = Desk(site, engine, clerk, ledger, store, commands, ways, uplinks, clock, hub)
     notices = Notices(site)
-    house = House(site, clock, hub, ledger, store, engine, clerk, dispatcher, commands, desk, ways, notices, uplinks)
-    clerk.listeners.append(_teller(house))
-    await house.take_up()
+    teller = Teller(engine, desk, notices, dispatcher, uplinks, hub, clock)
+    house = House(
+        site, clock, hub, ledger, store, engine, clerk, dispatcher, commands, desk, ways, notices, teller, uplinks
+    )
+    clerk.listeners.append(teller.tell)
+    clerk.after.append(teller.flush)
+    clerk.take(followed)
+    await _seed_floods(ledger, dispatcher, clock)
+    await house.take_up(kept)
     return house
 
 
-def _teller(house: House) -> Callable[[Happening], None]:
-    def tell(happening: Happening) -> None:
-        """Everybody who is to know of it: people by push, pages by event, the operator by MQTT north."""
-        notice = house.notices.notice(happening)
-        if notice is not None:
-            (house.dispatcher.resolved if notice.resolved else house.dispatcher.notify)(notice)
-        if isinstance(happening, Transition):
-            kind: Kind = "alarm"
-            row, key = house.desk.alarm_row(happening.alarm), happening.alarm.id
-        else:
-            kind = "order"
-            row, key = house.desk.order_row(happening.order), happening.order.id
-        if happening.event in QUIETENED:
-            house.dispatcher.acknowledged(key)
-        house.hub.publish(Event(kind, {**row, "event": happening.event, "who": happening.who}, happening.time_ns))
-        for uplink in house.uplinks.values():
-            uplink.announce(kind, key, row)
+async def _seed_floods(ledger: Ledger, dispatcher: Dispatcher, clock: Clock) -> None:
+    """A desk that was in a flood before a restart is in it still."""
+    now_ns = clock.wall_ns()
+    rows = await ledger.journal(kind="alarm", from_ns=now_ns - round(WINDOW_S * 1e9), to_ns=now_ns, limit=1000)
+    for _, entry in rows:
+        if entry.body.get("event") in ("raised", "re-raised"):
+            dispatcher.annunciated(entry.body["alarm"]["priority"], (now_ns - entry.time_ns) / 1e9)
 
-    return tell
+
+def _trait(rule: Rule) -> Trait:
+    """What a rule says about incidents."""
+    cut_off = cuts_off(rule.condition)
+    return Trait(rule.root_cause, cut_off, rule.rescue, rule.on_delay_s, rule.off_delay_s)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from drivers.point import Language, Point, Text
-from edge.alarms.alarm import Transition
+from edge.alarms.alarm import Alarm, Priority, Transition
 from edge.engine import Happening
+from edge.incidents.incident import SITE, Incident, IncidentEvent
 from edge.response.notice import Notice
 from edge.site import Site
 from edge.texts import shown
@@ -12,6 +15,8 @@ from edge.upkeep.orders import OrderEvent
 
 TOLD = {"raised", "re-raised", "reminded", "cleared"}
 """Transitions that people are pushed; acknowledging and shelving are acts of people themselves."""
+NAMED = 6
+"""Equipment that a push names; how many there are it says."""
 ORDER_TOLD = {"opened", "verified", "cancelled"}
 
 
@@ -23,9 +28,15 @@ class Notices:
         self._points = {point.id: point for point in site.points}
 
     def notice(self, happening: Happening) -> Notice | None:
-        """What to push about it; None where nobody is to be disturbed."""
+        """What to push about it; None where nobody is to be disturbed.
+
+        Of alarms only critical ones are pushed, each by itself and at once; all others are told of by incident.
+        """
         if isinstance(happening, Transition):
-            return self._of_alarm(happening) if happening.event in TOLD else None
+            told = happening.event in TOLD and happening.alarm.priority is Priority.CRITICAL
+            return self._of_alarm(happening) if told else None
+        if isinstance(happening, IncidentEvent):
+            return None
         return self._of_order(happening) if happening.event in ORDER_TOLD else None
 
     def _of_alarm(self, transition: Transition) -> Notice:
@@ -45,6 +56,45 @@ class Notices:
             resolved=transition.event == "cleared",
             respond_s=alarm.respond_s,
         )
+
+    def of_incident(self, incident: Incident, lead: Alarm | None, affected: Sequence[str], time_ns: int) -> Notice:
+        """An incident as people are told of it. `lead`: the alarm that gives it its name; `affected`: what it takes
+        with it, by name. It is over where none of its conditions stands."""
+        place = incident.root if incident.root == SITE or lead is None else lead.equipment
+        name, location = self._where(place)
+        lines = [self._told_of(incident, lead, affected, language) for language in ("zh", "en")]
+        return Notice(
+            id=incident.id,
+            kind="alarm",
+            priority=incident.called or incident.priority,
+            title=incident.title,
+            body=Text(*lines),
+            equipment=name,
+            place=location,
+            time_ns=time_ns,
+            resolved=incident.active == 0,
+            respond_s=lead.respond_s if lead else 0.0,
+        )
+
+    def _told_of(self, incident: Incident, lead: Alarm | None, affected: Sequence[str], language: Language) -> str:
+        zh, parts = language == "zh", []
+        if incident.root == SITE and lead is not None:
+            first = f"{lead.name.get(language)} · {self._where(lead.equipment)[0]}"
+            parts.append(f"首发报警：{first}" if zh else f"First out: {first}")
+        elif lead is not None:
+            parts.append(
+                self._line(lead.advice.get(language), self._points.get(lead.point or ""), lead.value, language)
+            )
+        more = len(incident.alarms) - 1
+        if more > 0:
+            parts.append(f"另有 {more} 条相关报警" if zh else f"{more} more alarms belong to it")
+        if affected:
+            names = ("、" if zh else ", ").join(affected[:NAMED])
+            rest = ("等" if zh else " and others") if len(affected) > NAMED else ""
+            parts.append(
+                f"影响 {len(affected)} 台设备：{names}{rest}" if zh else f"Affects {len(affected)}: {names}{rest}"
+            )
+        return ("。" if zh else ". ").join(part.rstrip("。.") for part in parts if part)
 
     def _line(self, advice: str, point: Point | None, value: object, language: Language) -> str:
         if point is None or not isinstance(value, bool | int | float | str):
@@ -69,6 +119,8 @@ class Notices:
         )
 
     def _where(self, equipment_id: str) -> tuple[str, str]:
+        if equipment_id == SITE:
+            return self._site.info.name, ""
         equipment = self._site.equipment.get(equipment_id)
         if equipment is None:
             return equipment_id.removeprefix("connection:"), ""

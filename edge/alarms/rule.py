@@ -184,7 +184,7 @@ def _gateway_rules(
     return [r for id_, line in named for r in compile_rules(id_, line, (), given, document, where)]
 
 
-def _cuts_off(condition: Term) -> bool:
+def cuts_off(condition: Term) -> bool:
     """Whether nothing below can be read while this is true."""
     return isinstance(condition, Silent) or (isinstance(condition, Linked) and not condition.up)
 
@@ -265,7 +265,7 @@ def _rule(name: str, spec: RuleSpec, scope: Scope, document: Document, where: Wh
         cls=spec.class_,
         gate=gate,
         realarm_s=spec.realarm,
-        root_cause=spec.root_cause or _cuts_off(condition),
+        root_cause=spec.root_cause or cuts_off(condition),
         rescue=spec.rescue,
         enabled=spec.enabled,
         place=(document, where),

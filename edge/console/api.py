@@ -6,7 +6,7 @@ decided here; each route is the desk's method of the same name.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import Response, StreamingResponse
@@ -33,6 +33,9 @@ from edge.console.views import (
     ErrorView,
     EventKind,
     HealthView,
+    IncidentAsked,
+    IncidentStep,
+    IncidentView,
     MeterView,
     OrderAsked,
     OrderStep,
@@ -154,6 +157,26 @@ async def alarm_step(alarm_id: str, step: AlarmStep, asked: AlarmAsked, desk: At
     return Json(await desk.alarm_step(alarm_id, step, asked.who, asked.reason or "", asked.minutes))
 
 
+@v1.get("/incidents", response_model=list[IncidentView], tags=["alarms"])
+async def incidents(desk: AtDesk, state: Literal["open", "acknowledged", "closed"] | None = None) -> Response:
+    """Incidents that are not closed, or those in one state; `closed` gives those closed lately."""
+    return Json(desk.incidents(state))
+
+
+@v1.get("/incidents/{incident_id}", response_model=IncidentView, tags=["alarms"])
+async def incident(incident_id: str, desk: AtDesk) -> Response:
+    """One incident with its alarms, first out first, and its timeline: who was told, who did what, and when."""
+    return _found(await desk.incident(incident_id), "incident", incident_id)
+
+
+@v1.post("/incidents/{incident_id}/{step}", response_model=IncidentView, tags=["alarms"])
+async def incident_step(incident_id: str, step: IncidentStep, asked: IncidentAsked, desk: AtDesk) -> Response:
+    """Acknowledge all alarms of an incident, or say that somebody is on site, is released, or anything else."""
+    if step == "note" and not asked.note:
+        return failure(422, "a note needs a `note`", "write what was seen or done")
+    return Json(await desk.incident_step(incident_id, step, asked.who, asked.note or ""))
+
+
 @v1.get("/journal", tags=["alarms"])
 async def journal(
     desk: AtDesk,
@@ -205,7 +228,7 @@ async def meters(desk: AtDesk) -> Response:
 
 @v1.get("/events", response_class=StreamingResponse, tags=["events"])
 async def events(
-    request: Request, desk: AtDesk, kind: Annotated[list[EventKind] | None, Query(max_length=6)] = None
+    request: Request, desk: AtDesk, kind: Annotated[list[EventKind] | None, Query(max_length=7)] = None
 ) -> Response:
     """What happens, as server-sent events; only of `kind` (which may stand several times) where it is given.
 

@@ -17,8 +17,9 @@ from drivers.point import Language, Value
 from edge.events import Hub
 
 AlarmStep = Literal["ack", "shelve", "unshelve", "reset"]
+IncidentStep = Literal["ack", "onsite", "released", "note"]
 OrderStep = Literal["accept", "start", "done", "verify", "cancel"]
-EventKind = Literal["alarm", "order", "reading", "push", "command", "connection"]
+EventKind = Literal["alarm", "incident", "order", "reading", "push", "command", "connection"]
 Row = dict[str, Any]
 
 
@@ -70,6 +71,18 @@ class Desk(Protocol):
 
     async def alarm_step(self, alarm_id: str, step: str, who: str, reason: str, minutes: float | None, /) -> Row:
         """Acknowledge, shelve, unshelve or reset an alarm; returns it as it then is."""
+        ...
+
+    def incidents(self, state: str | None = None, /) -> list[Row]:
+        """Incidents that are not closed, or those in one state; `closed`: those closed lately."""
+        ...
+
+    async def incident(self, incident_id: str, /) -> Row | None:
+        """One incident with its alarms and its timeline; None where there is none of that id."""
+        ...
+
+    async def incident_step(self, incident_id: str, step: str, who: str, note: str, /) -> Row:
+        """Acknowledge all alarms of an incident, or say that somebody is on site, is released, or a note."""
         ...
 
     async def journal(self, kind: str | None, after: int, limit: int, /) -> list[Row]:
@@ -141,6 +154,13 @@ class AlarmAsked(Asked):
     who: Name
     reason: Words | None = Field(default=None, description="Needed to shelve.")
     minutes: Annotated[float, Field(gt=0, le=1440)] | None = Field(default=None, description="How long to shelve.")
+
+
+class IncidentAsked(Asked):
+    """A step of an incident."""
+
+    who: Name
+    note: Words | None = Field(default=None, description="What was seen or done; needed for a note.")
 
 
 class OrderAsked(Asked):
@@ -239,6 +259,37 @@ class AlarmView(View):
     raised: str | None = None
     cleared: str | None = None
     acked_by: str | None = None
+
+
+class LineView(View):
+    """One line of a timeline."""
+
+    time: str
+    event: str
+    alarm: str
+    who: str
+    note: str
+    text: TextView = Field(description="The line in words.")
+
+
+class IncidentView(View):
+    """Several alarms with one cause."""
+
+    id: str
+    title: TextView
+    root: str = Field(description="An equipment, `connection:NAME`, or `site` for many places at once.")
+    root_name: str
+    first_out: str = Field(description="The alarm that was raised first.")
+    priority: Literal["critical", "high", "medium", "low"]
+    state: Literal["open", "acknowledged", "closed"]
+    opened: str
+    alarms: list[str] = Field(description="Ids of its alarms, at most 200; `alarm_count` says how many there are.")
+    alarm_count: int
+    affected: list[str] = Field(description="Names of the equipment that its cause takes with it, at most 200.")
+    acked_by: str | None = None
+    onsite_by: str | None = None
+    released_by: str | None = Field(default=None, description="Empty where the condition went by itself.")
+    timeline: list[LineView] | None = Field(default=None, description="Of one incident; not in lists.")
 
 
 class OrderView(View):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import tzinfo
 from functools import partial
@@ -20,10 +20,13 @@ from drivers.driver import Clock
 from drivers.point import Language
 from edge.response.case import RESOLVED, Case, Way
 from edge.response.duty import DutySpec
+from edge.response.flood import Digest, Flood
 from edge.response.ladder import Climb
 from edge.response.lane import Lane, Outcome, Push, wake_or_wait
-from edge.response.notice import Message, Notice, compose, compose_resolved, mask
+from edge.response.notice import PRIORITIES, Message, Notice, compose, compose_flood, compose_resolved, mask
 
+DIGEST_ROOM = 1_800
+"""Bytes of a digest: every robot takes that much."""
 KIND = "ladder"
 """The kind of state that `pending` gives and `restore` takes."""
 
@@ -76,6 +79,9 @@ class Dispatcher:
         self._zone = zone
         self._cases: dict[str, Case] = {}
         self._changed: set[str] = set()
+        self._floods: dict[str, Flood] = {}
+        """By recipient: each desk has its own."""
+        self._digests: dict[str, Digest] = {}
         self._wake = asyncio.Event()
 
     @property
@@ -100,6 +106,37 @@ class Dispatcher:
             now_s = self._clock.mono_s()
             self._cases[notice.id] = case = Case(notice, now_s, Climb(steps, now_s))
             self._advance(case)
+
+    def update(self, notice: Notice) -> None:
+        """A notice under way reads otherwise now: whoever is told from now on is told so. Nobody is told again."""
+        case = self._cases.get(notice.id)
+        if case is not None and case.resolved is None and case.notice.time_ns == notice.time_ns:
+            case.notice = notice
+            self._changed.add(notice.id)
+
+    def withdraw(self, notice_id: str) -> None:
+        """It is told of by another notice, or nobody need know any more: it ends without a word."""
+        case = self._cases.get(notice_id)
+        if case is not None and case.resolved is None:
+            case.climb.stopped = True
+            del self._cases[notice_id]
+            self._changed.add(notice_id)
+
+    def annunciated(self, priority: str, ago_s: float = 0.0) -> None:
+        """One more alarm has been shown to the desks that are told of such ones first."""
+        now_s = self._clock.mono_s()
+        for recipient in self._duty.first(priority):
+            flood = self._floods.setdefault(recipient, Flood())
+            was = flood.on
+            flood.count(now_s - ago_s)
+            if flood.look(now_s) and not was:
+                log.warning("%s has an alarm flood: %d new alarms in 10 min", recipient, flood.alarms)
+
+    @property
+    def floods(self) -> tuple[str, ...]:
+        """Recipients who have more alarms than one person can take in."""
+        now_s = self._clock.mono_s()
+        return tuple(name for name, flood in self._floods.items() if flood.look(now_s))
 
     def acknowledged(self, notice_id: str) -> None:
         """Somebody has answered: nobody else is called, and what still waits is dropped."""
@@ -157,7 +194,10 @@ class Dispatcher:
             for case in list(self._cases.values()):
                 self._advance(case)
             self._wake.clear()  # what set it is in `due`
+            self._send_digests()
             due = [at for case in self._cases.values() if (at := case.climb.next_s()) is not None]
+            due += [each.due_s for each in self._digests.values() if each.due_s is not None]
+            due += [at for each in self._floods.values() if (at := each.ends_s()) is not None]
             wait_s = max(min(due) - self._clock.mono_s(), 0.0) if due else None
             await wake_or_wait(self._wake, self._clock, wait_s)
 
@@ -189,7 +229,43 @@ class Dispatcher:
         case.open.add(way)
         wanted = partial(_wanted, case, step, case.climb.round)
         push = Push(self._message(case, step, recipient), wanted, partial(self._settle, case, way))
-        self.lanes[channel].put(push)
+        now_s = self._clock.mono_s()
+        flood = self._floods.get(recipient)
+        if case.notice.kind == "order" or case.notice.priority == "critical" or not (flood and flood.look(now_s)):
+            self.lanes[channel].put(push)
+            return
+        rank = list(PRIORITIES).index(case.notice.priority)
+        self._digests.setdefault(recipient, Digest()).add(channel, push, rank, now_s)
+        self._wake.set()
+
+    def _send_digests(self) -> None:
+        """What was gathered in a flood goes out where it is due, all of it where the flood is over."""
+        now_s = self._clock.mono_s()
+        for recipient, digest in list(self._digests.items()):
+            flood = self._floods[recipient]
+            over = not flood.look(now_s)
+            if over or (digest.due_s is not None and digest.due_s <= now_s):
+                for channel, pushes in digest.take(now_s).items():
+                    self._send_digest(recipient, channel, pushes, flood.alarms, over=over)
+            if over:
+                log.warning("the alarm flood of %s is over", recipient)
+                del self._digests[recipient]
+
+    def _send_digest(self, recipient: str, channel: str, pushes: list[Push], alarms: int, *, over: bool) -> None:
+        order = list(PRIORITIES)
+        pushes.sort(key=lambda push: order.index(push.message.priority))
+        headlines = [push.message.headline for push in pushes if push.wanted()]
+        text = compose_flood(headlines, alarms, self._language, DIGEST_ROOM, over=over)
+        message = Message(
+            text=text,
+            headline=text.partition("\n")[0],
+            priority=pushes[0].message.priority,
+            notices=tuple(dict.fromkeys(name for push in pushes for name in push.message.notices)),
+            recipients=(self._duty.recipients[recipient].name,),
+            mobiles=tuple(dict.fromkeys(number for push in pushes for number in push.message.mobiles)),
+            users=tuple(dict.fromkeys(user for push in pushes for user in push.message.users)),
+        )
+        self.lanes[channel].put(Push(message, partial(_any_wanted, pushes), partial(_settle_all, pushes)))
 
     def _message(self, case: Case, step: int, recipient: str) -> Message:
         now_ns, over = self._clock.wall_ns(), case.resolved if step == RESOLVED else None
@@ -232,6 +308,15 @@ class Dispatcher:
         if case.over:
             del self._cases[name]
         self._changed.add(name)
+
+
+def _any_wanted(pushes: Sequence[Push]) -> bool:
+    return any(push.wanted() for push in pushes)
+
+
+async def _settle_all(pushes: Sequence[Push], outcome: Outcome | None) -> None:
+    for push in pushes:
+        await push.settle(outcome)
 
 
 def _wanted(case: Case, step: int, round_: int) -> bool:

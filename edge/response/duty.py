@@ -103,6 +103,11 @@ class DutySpec(Strict):
         steps = next((each for key, each in self.ladders.items() if key == name), [])
         return tuple(Step(step.after, tuple(step.to)) for step in steps)
 
+    def first(self, priority: str) -> tuple[str, ...]:
+        """Who is told first of alarms of a priority."""
+        steps = next((each for key, each in self.ladders.items() if key == priority), [])
+        return tuple(steps[0].to) if steps else ()
+
 
 def _follow(
     path: Where, kind: str, name: str, known: Mapping[str, object], before: list[str]

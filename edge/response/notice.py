@@ -141,6 +141,21 @@ def compose_digest(headlines: Sequence[str], language: Language, room: int) -> s
     return "\n".join(lines)
 
 
+def compose_flood(headlines: Sequence[str], alarms: int, language: Language, room: int, *, over: bool = False) -> str:
+    """The digest of a desk that has more alarms than one person can take in."""
+    if language == "zh":
+        first = "报警高峰已结束" if over else f"报警高峰：10 分钟内 {alarms} 条新报警，紧急报警仍单独推送"
+    else:
+        first = (
+            "The alarm flood is over"
+            if over
+            else f"Alarm flood: {alarms} new alarms in 10 min; critical ones are still told one by one"
+        )
+    mark = "【汇总】" if language == "zh" else "[Digest] "
+    rest = compose_digest(headlines, language, room - len(first.encode()) - len(mark.encode()) - 1)
+    return "\n".join((f"{mark}{first}", *rest.split("\n")[1:]))
+
+
 def truncate(text: str, room: int) -> str:
     """`text` in at most `room` bytes of UTF-8, cut between characters, with an ellipsis where it was cut."""
     raw = text.encode("utf-8", "replace")

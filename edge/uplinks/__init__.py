@@ -52,6 +52,10 @@ class Desk(Protocol):
         """Work orders."""
         ...
 
+    def incidents(self) -> list[dict[str, Any]]:
+        """Incidents that are not closed."""
+        ...
+
     async def write_point(
         self, point_id: str, value: Value, who: str, reason: str, for_s: float | None = None
     ) -> dict[str, Any]:
@@ -230,7 +234,7 @@ def _open_mqtt(
     return mqtt.open_mqtt(
         name, settings, site, house.clock,
         current_alarms=house.desk.alarms, current_orders=house.desk.orders,
-        current_incidents=getattr(house.desk, "incidents", tuple),
+        current_incidents=house.desk.incidents,
         write=house.desk.write_point, refusal=refusal,
     )  # fmt: skip
 

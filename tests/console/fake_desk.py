@@ -9,6 +9,7 @@ from typing import Any
 
 from drivers.point import Value
 from edge.events import Event, Hub
+from tests.console.fake_incidents import incident, timeline
 
 Row = dict[str, Any]
 
@@ -177,6 +178,7 @@ class FakeDesk:
     def __init__(self, language: str = "zh") -> None:
         self.hub = Hub()
         self.asked: list[tuple[Any, ...]] = []
+        self._steps: dict[str, Row] = {}
         self.faults: list[str] = []
         self._language = language
         self._alarms = _alarms()
@@ -295,6 +297,42 @@ class FakeDesk:
         row["acked_by"] = who
         self.happen("alarm", row)
         return row
+
+    def incidents(self, state: str | None = None, /) -> list[Row]:
+        places = {row["equipment"]: row for row in self._alarms}
+        rows = [
+            incident(
+                n, [row for row in self._alarms if row["equipment"] == name], **self._steps.get(f"INC-{n:06d}", {})
+            )
+            for n, name in enumerate(places, 1)
+            if places[name]["state"] != "shelved"
+        ]
+        rows[0]["rescue"] = True
+        rows[1] |= {"affected": ["1号生活水泵", "3号生活水泵"], "affected_count": 2}
+        return [row for row in rows if state in (None, row["state"])]
+
+    async def incident(self, incident_id: str, /) -> Row | None:
+        row = next((row for row in self.incidents() if row["id"] == incident_id), None)
+        if row is None:
+            return None
+        alarms = [each for each in self._alarms if each["id"] in row["alarms"]]
+        return {**row, "alarm_rows": alarms, "timeline": timeline(row, alarms), "more": 0}
+
+    async def incident_step(self, incident_id: str, step: str, who: str, note: str, /) -> Row:
+        self.asked.append((step, incident_id, who, note))
+        row = await self.incident(incident_id)
+        if row is None:
+            raise FakeRefused("not_found", f"no incident {incident_id}")
+        if step == "ack":
+            if row["state"] != "open":
+                raise FakeRefused("conflict", f"{incident_id} is {row['state']}; there is nothing to acknowledge")
+            for each in self._alarms:
+                if each["id"] in row["alarms"]:
+                    each["state"], each["acked_by"] = "acknowledged", who
+        elif step in ("onsite", "released"):
+            self._steps.setdefault(incident_id, {}).update({step: iso(), f"{step}_by": who})
+        self.happen("incident", row)
+        return await self.incident(incident_id) or {}
 
     async def journal(self, kind: str | None, after: int, limit: int, /) -> list[Row]:
         kinds = ("alarm", "command", "order", "push")

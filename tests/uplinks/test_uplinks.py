@@ -45,6 +45,9 @@ class House:
     def orders(self) -> list[dict[str, Any]]:
         return []
 
+    def incidents(self) -> list[dict[str, Any]]:
+        return []
+
     async def write_point(
         self, point_id: str, value: Value, who: str, reason: str, for_s: float | None = None
     ) -> dict[str, Any]:
