@@ -95,7 +95,9 @@ async def _opened(site: Site, state: Path, clock: Clock) -> AsyncIterator[tuple[
         stack.enter_context(state_lock(state))
         refuse_newer_state(state)
         ledger = await stack.enter_async_context(open_ledger(state / LEDGER))
-        store = await stack.enter_async_context(open_readings(state / READINGS, site.storage.commit))
+        store = await stack.enter_async_context(
+            open_readings(state / READINGS, site.storage.commit, site.storage.commit_longest)
+        )
         house = await build(site, state, ledger, store, clock)
         console = await stack.enter_async_context(serve_console(house.desk, host, port, token=token, clock=clock))
         yield house, console

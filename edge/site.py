@@ -78,7 +78,10 @@ class StorageSpec(Strict):
     """How readings are kept."""
 
     commit: Annotated[Seconds, Field(ge=0.1, le=300)] = 1.0
-    """Readings are written to disk in groups this often: what a power cut may cost."""
+    """Under load, readings are written to disk in groups this often."""
+    commit_longest: Annotated[Seconds, Field(ge=0.1, le=300)] = 30.0
+    """When little is recorded, the groups are written at longer intervals, up to this: what a crash may cost. At
+    least `commit`. Alarms and orders are written at once in any case."""
     heartbeat: Annotated[Seconds, Field(ge=1, le=86_400)] = 600.0
     """A point is recorded at least this often, changed or not."""
 

@@ -20,6 +20,7 @@ from edge.store.packing import fold_qualities, unfold_qualities
 
 ROWS = 2_000
 """Rows of one body at most: who wants one of them unpacks them all."""
+_BITS = 50
 
 
 class Row(NamedTuple):
@@ -39,11 +40,15 @@ class Row(NamedTuple):
     """The device's own stamp, where it sent one."""
 
 
+Chosen = int | list[int]
+"""Points of a layout: 0 for all of them; bits, where they are in the layout's order; or place by place."""
+
+
 class Layouts(Protocol):
     """Names of points by number, so that a row need not carry them."""
 
-    def number(self, equipment: str, points: tuple[str, ...]) -> tuple[int, list[int] | None]:
-        """The layout of a row, and which of the layout's points the row has; None: all, in the layout's order."""
+    def number(self, equipment: str, points: tuple[str, ...]) -> tuple[int, Chosen]:
+        """The layout of a row, and which of the layout's points the row has."""
         ...
 
     def named(self, number: int) -> tuple[str, tuple[str, ...]]:
@@ -68,8 +73,7 @@ class Columns(NamedTuple):
     times: list[int]
     layouts: list[int]
     values: list[list[Any]]
-    chosen: dict[str, list[int]]
-    """Of rows that have not all points of their layout: which."""
+    chosen: list[Chosen]
     qualities: dict[str, Any]
     """Of rows in which not all is good: see `packing.fold_qualities`."""
     sources: dict[str, int]
@@ -102,7 +106,7 @@ class Packer:
             steps,
             [number for number, _ in placed],
             [row.values for row in rows],
-            {str(n): chosen for n, (_, chosen) in enumerate(placed) if chosen is not None},
+            [chosen for _, chosen in placed],
             {str(n): fold_qualities(row.qualities) for n, row in enumerate(rows) if row.qualities is not None},
             {str(n): row.source_time_ns for n, row in enumerate(rows) if row.source_time_ns is not None},
         )
@@ -122,15 +126,25 @@ class Packer:
         columns = self.columns(body)
         named = {number: self._layouts.named(number) for number in set(columns.layouts)}
         found = []
-        for place, (time_ns, number, values) in enumerate(
-            zip(columns.times, columns.layouts, columns.values, strict=True)
-        ):
+        for place, (time_ns, number, values, chosen) in enumerate(zip(*columns[:4], strict=True)):
             equipment, points = named[number]
+            if chosen:
+                points = tuple([points[index] for index in places_of(chosen)])
             key = str(place)
-            chosen = columns.chosen.get(key)
-            if chosen is not None:
-                points = tuple([points[index] for index in chosen])
             marks = unfold_qualities(columns.qualities.get(key), len(values))
             source = columns.sources.get(key)
             found.append(Row(first_seq + place, time_ns, equipment, points, tuple(values), marks, source))
         return found
+
+
+def chosen_of(places: list[int]) -> Chosen:
+    """The shorter way to write which points of a layout a row has."""
+    in_order = places == sorted(places) and places[-1] < _BITS
+    return sum(1 << place for place in places) if in_order else places
+
+
+def places_of(chosen: Chosen) -> list[int]:
+    """Where the points of a row stand in its layout; of rows that do not have all of them."""
+    if isinstance(chosen, list):
+        return chosen
+    return [place for place in range(chosen.bit_length()) if chosen >> place & 1]

@@ -6,8 +6,11 @@ import sqlite3
 
 import orjson
 
-NAMED = 16
-"""Sets of points named for one equipment; rows of rarer sets name their points within the widest of them."""
+from edge.store.groups import Chosen, chosen_of
+
+NAMED = 4
+"""Sets of points named for one equipment: its blocks, mostly. Rows of other sets say which points of the widest of
+them they have."""
 _REMEMBERED = 2_000
 
 Layout = tuple[str, tuple[str, ...]]
@@ -21,7 +24,7 @@ class LayoutTable:
         self.by_number: dict[int, Layout] = {}
         self._db = db
         self._numbers: dict[str, dict[tuple[str, ...], int]] = {}
-        self._seen: dict[int, tuple[tuple[str, ...], str, tuple[int, list[int] | None]]] = {}
+        self._seen: dict[int, tuple[tuple[str, ...], str, tuple[int, Chosen]]] = {}
         self._fresh: list[int] = []
         self.learn()
 
@@ -43,8 +46,8 @@ class LayoutTable:
         known = self._numbers.get(equipment, {})
         return {number: points.index(point) for points, number in known.items() if point in points}
 
-    def number(self, equipment: str, points: tuple[str, ...]) -> tuple[int, list[int] | None]:
-        """The layout of a row, and which of the layout's points the row has; None: all, in the layout's order.
+    def number(self, equipment: str, points: tuple[str, ...]) -> tuple[int, Chosen]:
+        """The layout of a row, and which of the layout's points the row has.
 
         A new layout is written by `write_fresh`, or taken back by `drop_fresh`.
         """
@@ -74,20 +77,20 @@ class LayoutTable:
                 equipment, points = self.by_number.pop(number)
                 del self._numbers[equipment][points]
 
-    def _find(self, equipment: str, points: tuple[str, ...]) -> tuple[int, list[int] | None]:
+    def _find(self, equipment: str, points: tuple[str, ...]) -> tuple[int, Chosen]:
         known = self._numbers.get(equipment, {})
         number = known.get(points)
         if number is not None:
-            return number, None
+            return number, 0
         if len(known) < NAMED:
-            return self._name(equipment, points), None
+            return self._name(equipment, points), 0
         wide = max(known, key=len)
         places = {point: place for place, point in enumerate(wide)}
         if not places.keys() >= set(points):
             wide = tuple(sorted(set(points).union(*known)))
             places = {point: place for place, point in enumerate(wide)}
-            return self._name(equipment, wide), [places[point] for point in points]
-        return known[wide], [places[point] for point in points]
+            return self._name(equipment, wide), chosen_of([places[point] for point in points])
+        return known[wide], chosen_of([places[point] for point in points])
 
     def _name(self, equipment: str, points: tuple[str, ...]) -> int:
         number = max(self.by_number, default=0) + 1

@@ -18,7 +18,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
+from drivers.driver import Clock
 from drivers.point import Value
+from edge.clock import SystemClock
 from edge.store.database import StoreError, StoreFault, damaged
 from edge.store.disk import Disk
 from edge.store.history import History, Sample
@@ -36,6 +38,9 @@ LAST_NS = 2**63 - 1
 """The year 2262: a device's stamp beyond it is no stamp."""
 WAITING_VALUES = 1_000_000
 """Values that wait in memory for a disk that takes none (a row counts 8 more); about 50 MB."""
+FULL = 1_000
+"""Values (a row counts 8 more) that are worth a commit of their own: some pages of the file. With fewer the pages
+that every commit writes anew would cost more than the readings."""
 LONGEST_PAUSE_S = 30.0
 
 T = TypeVar("T")
@@ -46,7 +51,7 @@ log = logging.getLogger(__name__)
 class ReadingsStore:
     """The open log."""
 
-    def __init__(self, path: Path, commit_s: float) -> None:
+    def __init__(self, path: Path, commit_s: float, longest_s: float, clock: Clock) -> None:
         self.path = path
         self._disk = Disk(path)
         self._tail = Tail(WAITING_VALUES)
@@ -65,6 +70,11 @@ class ReadingsStore:
         self._damage: str | None = None
         self._fault: BaseException | None = None
         self._commit_s = self._pause_s = commit_s
+        self._longest_s = max(longest_s, commit_s)
+        self._clock = clock
+        self._full: asyncio.Future[None] | None = None  # waited for by whoever commits
+        self._committed_s = clock.mono_s()
+        self._interval_s = commit_s
         self._commit_took_s = 0.0
         self._counts = dict.fromkeys(("rows", "values", "commits", "failed_commits"), 0)
 
@@ -99,6 +109,8 @@ class ReadingsStore:
         self._tail.append(Row(self._last, time_ns, equipment, tuple(points), kept, marks, source_time_ns))
         self._counts["rows"] += 1
         self._counts["values"] += len(kept)
+        if self._full is not None and self._tail.weight >= FULL and not self._full.done():
+            self._full.set_result(None)
         self._wake()
         return self._last
 
@@ -223,6 +235,7 @@ class ReadingsStore:
             "waiting_rows": self._tail.waiting(),
             "last_seq": self._last,
             "committed_seq": self._tail.committed,
+            "commit_interval_s": self._interval_s,
             "commit_took_s": self._commit_took_s,
         }
 
@@ -284,6 +297,8 @@ class ReadingsStore:
         began = perf_counter()
         await self._disk.commit(rows, cursors)
         self._commit_took_s = perf_counter() - began
+        now_s = self._clock.mono_s()
+        self._interval_s, self._committed_s = now_s - self._committed_s, now_s
         self._counts["commits"] += 1
         self._tail.commit(upto)
         for name, seq in cursors.items():
@@ -362,8 +377,16 @@ class ReadingsStore:
     # Life
 
     async def _keep_committing(self) -> None:
+        """Commit as soon as it is worth it, but not sooner than `commit_s` after the last time, nor later than
+        `longest_s`.
+        """
         while True:
-            await asyncio.sleep(self._pause_s)
+            await self._clock.sleep(self._pause_s)
+            spare_s = self._longest_s - self._commit_s
+            if self._failing is None and spare_s > 0 and self._tail.weight < FULL:
+                self._full = asyncio.get_running_loop().create_future()
+                await self._clock.wait(self._full, spare_s)
+                self._full = None
             await self.flush()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -382,13 +405,18 @@ class ReadingsStore:
 
 
 @asynccontextmanager
-async def open_readings(path: Path, commit_s: float = 1.0) -> AsyncIterator[ReadingsStore]:
+async def open_readings(
+    path: Path, commit_s: float = 1.0, longest_s: float | None = None, clock: Clock | None = None
+) -> AsyncIterator[ReadingsStore]:
     """The log for as long as the block lasts; at its end everything is committed.
+
+    Under load it is committed each `commit_s`, when little comes at longer intervals up to `longest_s` (None: the
+    same): what a `kill -9` may cost. `clock` is the box's own unless a test has another: they belong to the disk.
 
     A file that the disk does not let us open is tried again for as long as it takes, a damaged one is set
     aside: `trouble` tells. Raises StoreError for a file of a newer program.
     """
-    store = ReadingsStore(path, commit_s)
+    store = ReadingsStore(path, commit_s, commit_s if longest_s is None else longest_s, clock or SystemClock())
     try:
         await store._commit()
         ticker = asyncio.create_task(store._keep_committing(), name=f"store[{path.name}]")

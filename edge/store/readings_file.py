@@ -18,7 +18,7 @@ from pathlib import Path
 
 from edge.store.database import connect, connect_reading, transaction
 from edge.store.first_version import oldest_batches
-from edge.store.groups import Columns, Group, Packer, Row
+from edge.store.groups import Columns, Group, Packer, Row, places_of
 from edge.store.layouts import LayoutTable
 from edge.store.packing import GOOD, settle, unfold_qualities
 from edge.store.span import Reading
@@ -200,12 +200,12 @@ class ReadingsFile:
                 place = places.get(number)
                 if place is None or not from_ns <= times[row] < to_ns:
                     continue
-                key = str(row)
-                if key in chosen:
-                    if place not in chosen[key]:
+                if chosen[row]:
+                    places_here = places_of(chosen[row])
+                    if place not in places_here:
                         continue
-                    place = chosen[key].index(place)
-                marks = unfold_qualities(qualities.get(key), len(values[row]))
+                    place = places_here.index(place)
+                marks = unfold_qualities(qualities.get(str(row)), len(values[row]))
                 yield times[row], values[row][place], marks[place] if marks else GOOD
 
     def rows_between(self, from_ns: int, to_ns: int, until_seq: int) -> Iterator[Row]:
@@ -286,7 +286,7 @@ class ReadingsFile:
             return self._packer.columns(body)
         except ValueError as error:
             self._rot(first_seq, error)
-            return Columns([], [], [], {}, {}, {})
+            return Columns([], [], [], [], {}, {})
 
     def _rot(self, first_seq: int, error: ValueError) -> None:
         """One body has gone bad where SQLite has not noticed: the rest of the file is as good as ever."""

@@ -30,6 +30,11 @@ class Tail:
         self._waiting = 0
 
     @property
+    def weight(self) -> int:
+        """What is not committed yet, in values; a row counts `ROW_COST` more."""
+        return self._waiting
+
+    @property
     def oldest(self) -> int | None:
         """Number of the oldest row; None where there is no row."""
         return self._rows[0].seq if self._rows else None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.clock import ManualClock
 from edge.store import layouts, readings_file
 from edge.store.readings import ReadingsStore, Row, StoreError, StoreFault, open_readings
 from tests.support import eventually
@@ -110,6 +111,30 @@ async def test_rows_are_committed_by_themselves(path: Path) -> None:
     async with open_readings(path, 0.02) as store:
         put(store, 0)
         await eventually(lambda: store.stats()["committed_seq"] == 1)
+
+
+async def test_little_is_committed_at_long_intervals_and_much_each_second(path: Path) -> None:
+    clock = ManualClock()
+    async with open_readings(path, 1.0, 30.0, clock) as store:
+
+        async def commits(seconds: int, rows: int) -> int:
+            before = store.stats()["commits"]
+            for _ in range(seconds):
+                for n in range(rows):
+                    put(store, n)
+                clock.advance(1.0)
+                await eventually(lambda: "store[readings.db]" in clock.sleeping())
+            return int(store.stats()["commits"] - before)
+
+        assert await commits(60, 0) == 0
+        assert await commits(60, 10) == 6  # 10 values each row, the row itself counted as 8
+        assert store.stats()["commit_interval_s"] == pytest.approx(10)
+        put(store, 0)
+        await commits(31, 0)
+        assert store.stats()["waiting_rows"] == 0
+        assert store.stats()["commit_interval_s"] > 20
+        assert await commits(10, 200) == 10
+        assert store.stats()["commit_interval_s"] == pytest.approx(1)
 
 
 async def test_what_is_appended_while_a_commit_runs_is_in_the_next(path: Path) -> None:
