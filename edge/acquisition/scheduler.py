@@ -279,18 +279,23 @@ class Poller:
         """Its next turn on the grid; those that have passed meanwhile are skipped."""
         now, period_s = self._clock.mono_s(), turn.request.period_s
         release_s = turn.release_s + period_s
-        if not turn.placed:
+        late = release_s < now
+        if not turn.placed:  # from the first turn, which came when it could, onto the grid
             turn.placed = True
             release_s -= (release_s - self._phase_s) % period_s
         if release_s < now:
             skipped = -int((release_s - now) // period_s)  # rounded up
-            if not turn.device.figures.overruns:
-                log.warning("%s: turns are skipped, the line is too slow for the periods", turn.device.device.id)
-            turn.device.figures.overruns += skipped
+            if late:
+                self._overran(turn.device, skipped)
             release_s += skipped * period_s
         if turn.misses >= SILENT_AFTER:
             release_s = max(release_s, now + self._pause(turn.misses, LONGEST_PAUSE_S))
         self._agenda.schedule(turn, release_s)
+
+    def _overran(self, device: Asked, turns: int) -> None:
+        if not device.figures.overruns:
+            log.warning("%s: turns are skipped, the line is too slow for the periods", device.device.id)
+        device.figures.overruns += turns
 
     def _pause(self, misses: int, longest_s: float) -> float:
         """How long to leave alone what has missed so many answers: 1 s after two, doubling, with jitter."""
