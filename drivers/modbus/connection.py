@@ -183,8 +183,7 @@ class ModbusLink:
 
         The device's time to answer does not count what the characters take on a slow line (`wire_s`).
         """
-        if self._owing or pause_s or self._line.silence_s:
-            await self._rest(unit, pause_s)
+        await self._rest(unit, pause_s)
         if self._unheard >= DEAF and not isinstance(self._settings, RtuSettings):
             await self._renew()
         timeout = self._settings.timeout if timeout_s is None else min(timeout_s, self._settings.timeout)
