@@ -7,7 +7,7 @@ besides. So a row costs a few bytes where a row of its own in a table would cost
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate
 from operator import sub
 from typing import Any, NamedTuple, Protocol
@@ -121,13 +121,18 @@ class Packer:
         except (zstandard.ZstdError, ValueError, TypeError) as error:
             raise ValueError(f"a group of rows cannot be unpacked ({error})") from error
 
-    def rows(self, first_seq: int, body: bytes) -> list[Row]:
-        """The rows as they were packed. Raises ValueError where the body is damaged."""
+    def rows(self, first_seq: int, body: bytes, only: Collection[str] | None = None) -> list[Row]:
+        """The rows as they were packed; only those of some equipment where it is given.
+
+        Raises ValueError where the body is damaged.
+        """
         columns = self.columns(body)
         named = {number: self._layouts.named(number) for number in set(columns.layouts)}
         found = []
         for place, (time_ns, number, values, chosen) in enumerate(zip(*columns[:4], strict=True)):
             equipment, points = named[number]
+            if only is not None and equipment not in only:
+                continue
             if chosen:
                 points = tuple([points[index] for index in places_of(chosen)])
             key = str(place)

@@ -7,23 +7,23 @@ memory as an hour.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Protocol, TypeVar
 
-from drivers.point import Value
+from edge.store.database import snapshot
+from edge.store.packed import PackedHistory
 from edge.store.packing import GOOD
 from edge.store.readings_file import ReadingsFile, Row
-from edge.store.span import Reading, thin
-from edge.store.steps import HOLD_NS, IN_ORDER, Aggregate
+from edge.store.span import Asked, Reading, answer
+from edge.store.steps import HOLD_NS, Aggregate
+from edge.store.stretch import PackedStretch, Sample, Wanted
 from edge.store.tail import Tail
 
-Sample = tuple[int, str, Value, str]
-"""Time in ns, id of the point, value, quality."""
-Wanted = Mapping[str, frozenset[str]] | None
-"""Names of points by equipment; None: all."""
 LAST_NS = 2**63 - 1
+
+__all__ = ["History", "Sample"]
 
 T = TypeVar("T")
 
@@ -50,23 +50,23 @@ class History:
     ) -> list[Reading]:
         """See `ReadingsStore.query`."""
         equipment, _, point = point_id.rpartition(".")
-        from_ns, to_ns = max(from_ns, -LAST_NS), min(to_ns, LAST_NS)
-        step, most, until = (None if every_ns is None else max(every_ns, 1)), max(limit, 1), self._tail.committed
-        ahead = self.hold_ns if step is not None and aggregate in IN_ORDER else 0
-        since_ns = max(from_ns - ahead, -LAST_NS)
+        step = None if every_ns is None else max(every_ns, 1)
+        bounds = max(from_ns, -LAST_NS), min(to_ns, LAST_NS)
+        asked = Asked(*bounds, step, max(limit, 1), aggregate, self.hold_ns)
+        until, since_ns = self._tail.committed, max(asked.since_ns, -LAST_NS)
         fresh = [
             _reading(row, point)
             for row in self._tail.uncommitted()
-            if row.equipment == equipment and since_ns <= row.time_ns < to_ns and point in row.points
+            if row.equipment == equipment and since_ns <= row.time_ns < asked.to_ns and point in row.points
         ]
 
-        def told(readings: Iterable[Reading]) -> list[Reading]:
-            return thin(readings, step, most, aggregate, from_ns, to_ns, self.hold_ns)
-
         def search(file: ReadingsFile) -> list[Reading]:
-            return told(chain(file.readings(equipment, point, since_ns, to_ns, until), fresh))
+            with snapshot(file.db):
+                packed = PackedHistory(file.db).chunks(equipment, point, since_ns, asked.to_ns)
+                waiting = file.readings(equipment, point, since_ns, asked.to_ns, until)
+                return answer(asked, packed, chain(waiting, fresh))
 
-        return await self._read(search, told(fresh))
+        return await self._read(search, answer(asked, (), fresh))
 
     async def samples(
         self, points: Sequence[str] | None, from_ns: int, to_ns: int, page: int
@@ -90,28 +90,33 @@ class History:
         times = [row.time_ns for row in newest if begin <= row.time_ns < end]
 
         def search(file: ReadingsFile) -> tuple[int, list[Sample]]:
-            first, upto = _stretch(file, begin, end)
-            if times and min(times) < first:
-                upto = first
-                first = min(times)
-            rows = chain(file.rows_between(first, upto, until), newest) if first < upto else iter(())
-            return upto, _merged(rows, wanted, first, upto)
+            with snapshot(file.db):
+                packed = PackedStretch(PackedHistory(file.db), wanted)
+                first, upto = _stretch(file, packed, begin, end)
+                if times and min(times) < first:
+                    first, upto = min(times), max(first, min(times) + 1)
+                found = packed.samples(first, upto) if first < upto else []
+                rows = chain(file.rows_between(first, upto, until), newest) if first < upto else ()
+                return upto, _merged(found, rows, wanted, first, upto)
 
-        return await self._read(search, (end, _merged(newest, wanted, begin, end)))
+        return await self._read(search, (end, _merged([], newest, wanted, begin, end)))
 
 
-def _stretch(file: ReadingsFile, begin: int, end: int) -> tuple[int, int]:
-    """The next stretch of time with committed rows, in which few spans lie; (end, end) if there is none."""
+def _stretch(file: ReadingsFile, packed: PackedStretch, begin: int, end: int) -> tuple[int, int]:
+    """The next stretch of time with committed rows, in which few of them lie; (end, end) if there is none."""
     low, high = file.next_span(begin)
-    if low is None or high is None or low >= end:
-        return end, end
-    return max(low, begin), min(high + 1, end)
+    fresh = (end, end) if low is None or high is None or low >= end else (max(low, begin), min(high + 1, end))
+    old = packed.next(begin, end)
+    if fresh[0] > old[0]:
+        return old[0], min(old[1], fresh[0])
+    return fresh[0], min(fresh[1], old[0] if old[0] > fresh[0] else old[1])
 
 
-def _merged(rows: Iterable[Row], wanted: Wanted, from_ns: int, to_ns: int) -> list[Sample]:
-    """The wanted readings of rows, in order of time; of the same time in order of arrival."""
+def _merged(packed: list[Sample], rows: Iterable[Row], wanted: Wanted, from_ns: int, to_ns: int) -> list[Sample]:
+    """The wanted readings, in order of time; of the same time in order of arrival."""
     chosen = (row for row in rows if from_ns <= row.time_ns < to_ns and (wanted is None or row.equipment in wanted))
-    return sorted(chain.from_iterable(_samples(row, wanted) for row in chosen), key=itemgetter(0))
+    found = chain(packed, chain.from_iterable(_samples(row, wanted) for row in chosen))
+    return sorted(found, key=itemgetter(0))
 
 
 def _samples(row: Row, wanted: Wanted) -> Iterator[Sample]:

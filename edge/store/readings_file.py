@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -20,6 +20,8 @@ from edge.store.database import connect, connect_reading, transaction
 from edge.store.first_version import oldest_batches
 from edge.store.groups import Columns, Group, Packer, Row, places_of
 from edge.store.layouts import LayoutTable
+from edge.store.packed import TABLES as PACKED
+from edge.store.packed import PackedHistory
 from edge.store.packing import GOOD, settle, unfold_qualities
 from edge.store.span import Reading
 
@@ -53,6 +55,7 @@ CREATE TABLE groups (
 DELETE FROM spans;
 CREATE TABLE restamps (first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, shift_ns INTEGER NOT NULL);
 """,
+    PACKED,
 ]
 """SQL from each schema to the next; a released one is never changed."""
 _NEWER = "groups WHERE last_seq > (SELECT coalesce((SELECT last_seq FROM spans ORDER BY first_seq DESC LIMIT 1), 0))"
@@ -120,7 +123,7 @@ class ReadingsFile:
         last = self._db.execute("SELECT max(last_seq) FROM groups").fetchone()[0]
         reserved = self._db.execute("SELECT max(seq) FROM reserve").fetchone()[0] or 0
         cursors = dict(self._db.execute("SELECT name, seq FROM cursors").fetchall())
-        newest = max(last or 0, *cursors.values(), 0)
+        newest = max(last or 0, *cursors.values(), PackedHistory(self._db).mark())
         return Standing(first[0] if first else newest + 1, newest, max(reserved, newest), cursors)
 
     def reserve(self, seq: int) -> None:
@@ -192,7 +195,10 @@ class ReadingsFile:
         return True
 
     def readings(self, equipment: str, point: str, from_ns: int, to_ns: int, until_seq: int) -> Iterator[Reading]:
-        """One point's readings with from_ns <= time < to_ns and numbers up to `until_seq`, as they were written."""
+        """One point's readings with from_ns <= time < to_ns and numbers up to `until_seq`, as they were written.
+
+        What is packed is left out here and in `rows_between`, though its rows may not be deleted yet.
+        """
         places = self._layouts.with_point(equipment, point)
         for first_seq, body in self._bodies(from_ns, to_ns, until_seq) if places else ():
             times, layouts, values, chosen, qualities, _ = self._columns(first_seq, body)
@@ -225,6 +231,30 @@ class ReadingsFile:
         last = f"SELECT min(last_ns) FROM {_STRETCHES} WHERE last_ns >= ? AND first_ns <= ?"  # noqa: S608  # ours
         end = self._db.execute(last, (begin, begin)).fetchone()
         return begin, end[0]
+
+    # Packing
+
+    def ends(self, after_seq: int, upto_seq: int) -> list[int]:
+        """The newest number of each group in between."""
+        query = "SELECT last_seq FROM groups WHERE last_seq > ? AND last_seq <= ? ORDER BY last_seq"
+        return [seq for (seq,) in self._db.execute(query, (after_seq, upto_seq))]
+
+    def weights(self, last_seq: int) -> dict[str, int]:
+        """How many readings of each equipment the group that ends so has."""
+        found: dict[str, int] = {}
+        for first_seq, body in self._db.execute("SELECT first_seq, body FROM groups WHERE last_seq = ?", (last_seq,)):
+            columns = self._columns(first_seq, body)
+            for number, values in zip(columns.layouts, columns.values, strict=True):
+                equipment = self._layouts.named(number)[0]
+                found[equipment] = found.get(equipment, 0) + len(values)
+        return found
+
+    def rows_of(self, last_seq: int, equipment: Collection[str]) -> list[Row]:
+        """Rows of some equipment in the group that ends so."""
+        found: list[Row] = []
+        for first_seq, body in self._db.execute("SELECT first_seq, body FROM groups WHERE last_seq = ?", (last_seq,)):
+            found += self._rows(first_seq, body, equipment)
+        return found
 
     # Groups
 
@@ -259,11 +289,12 @@ class ReadingsFile:
             "WHERE last_ns >= ? AND first_ns < ? AND first_seq <= ? ORDER BY first_seq",
             (from_ns, to_ns, until_seq),
         ).fetchall()
-        for span in spans:
+        packed = PackedHistory(self._db).mark()
+        for first, last in spans:
             yield from self._db.execute(
                 "SELECT first_seq, body FROM groups WHERE last_seq BETWEEN ? AND ? "
                 "AND last_ns >= ? AND first_ns < ? AND first_seq <= ? ORDER BY last_seq",
-                (*span, from_ns, to_ns, until_seq),
+                (max(first, packed + 1), last, from_ns, to_ns, until_seq),
             )
 
     def _group(self, last_seq: int, first_seq: int) -> list[Row]:
@@ -274,9 +305,9 @@ class ReadingsFile:
             self._unpacked = version, last_seq, first_seq, self._rows(first_seq, found[0]) if found else []
         return self._unpacked[3]
 
-    def _rows(self, first_seq: int, body: bytes) -> list[Row]:
+    def _rows(self, first_seq: int, body: bytes, equipment: Collection[str] | None = None) -> list[Row]:
         try:
-            return self._packer.rows(first_seq, body)
+            return self._packer.rows(first_seq, body, equipment)
         except ValueError as error:
             self._rot(first_seq, error)
             return []

@@ -16,7 +16,8 @@ from itertools import accumulate
 from operator import sub, xor
 
 import orjson
-import zstandard
+
+from edge.store.squeeze import cost
 
 RUN = 256
 """Numbers from one that is kept in full to the next."""
@@ -26,7 +27,6 @@ SHORT = 12
 """So few numbers are not tried as differences of differences."""
 
 _TYPES = {1: "B", 2: "H", 3: "I", 4: "I", 5: "Q", 6: "Q", 7: "Q", 8: "Q"}
-_TRIAL = zstandard.ZstdCompressor(level=1, write_content_size=False)
 
 
 class Writer:
@@ -105,7 +105,7 @@ def write(out: Writer, numbers: Sequence[int], *, bits: bool = False) -> None:
         out.count(JSON)
         out.blob(orjson.dumps(list(numbers)))
         return
-    out.data += known[0] if len(known[0]) < 8 else min(known, key=_cost)
+    out.data += known[0] if len(known[0]) < 8 else min(known, key=cost)
 
 
 def read(data: Reader, count: int) -> Part:
@@ -131,10 +131,6 @@ def read(data: Reader, count: int) -> Part:
         return found[begin - first * RUN :]
 
     return part
-
-
-def _cost(candidate: bytes) -> int:
-    return len(_TRIAL.compress(candidate))
 
 
 def _plain(numbers: Sequence[int]) -> bytes | None:

@@ -249,7 +249,8 @@ class Steps:
         """Whether a reading has come that found no room: later ones will not either."""
         self._limit = limit
         self._kind = _KINDS[aggregate]
-        self._from, self._to, self._hold_ns = from_ns, to_ns, hold_ns
+        self._from, self._to = from_ns, to_ns
+        self.hold_ns = hold_ns
         self._steps: dict[int, _Step] = {}
         self._weigh, self._climb = aggregate == "twa", aggregate == "increase"
         self._held: float | None = None  # the good number that holds, and since when
@@ -315,7 +316,7 @@ class Steps:
         if self._held is None:
             return
         begin = max(self._held_ns, self._from)
-        end = min(until_ns, self._held_ns + self._hold_ns, self._to)
+        end = min(until_ns, self._held_ns + self.hold_ns, self._to)
         while begin < end:
             step = self._step(begin)
             upto = min(end, begin - begin % self.every_ns + self.every_ns)

@@ -1,0 +1,279 @@
+"""What one equipment sent in one period, packed: a frame that its points share, and a chunk for each. Pure.
+
+What comes in: rows in any order of time, late and doubled times included. What goes out: bytes. The frame holds
+the time of every row (and the device's own stamp, where it sent one) and which points each row carried, so that
+both are paid once a row; a chunk holds one point's values and qualities in the order of time. A chunk with many
+numbers also has a summary, stretch by stretch, so that a step of time that covers a stretch needs nothing decoded.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from itertools import compress
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import orjson
+
+from drivers.point import Value
+from edge.store.columns import (
+    EXACT,
+    INTEGERS,
+    NUMERIC,
+    Marks,
+    Values,
+    read_marks,
+    read_values,
+    write_marks,
+    write_values,
+)
+from edge.store.packing import GOOD
+from edge.store.sequences import Part, Reader, Writer, read, write
+from edge.store.squeeze import squeeze, unsqueeze
+from edge.store.steps import Piece, Reading, Steps
+from edge.store.stretches import Stretches, is_apart, sum_up
+
+STRETCHES_NS = tuple(minutes * 60 * 10**9 for minutes in (5, 15, 60, 240, 1440))
+"""How long a stretch of a summary may be: the shortest that holds enough readings is taken."""
+ENOUGH = 128
+"""Readings in a stretch, at least, in the mean: a summary costs about 40 bytes a stretch."""
+
+
+class PackedRow(NamedTuple):
+    """One batch as it is packed: points by number."""
+
+    time_ns: int
+    series: tuple[int, ...]
+    values: tuple[Value, ...]
+    marks: tuple[str, ...] | None
+    source_ns: int | None
+
+
+FRAME = 0
+"""Stands for the point of a frame."""
+
+
+class Packed(NamedTuple):
+    """One chunk, or frame, as it is kept."""
+
+    series: int
+    summary: bytes | None
+    body: bytes
+
+
+def pack(rows: list[PackedRow]) -> Iterator[Packed]:
+    """The frame of these rows of one equipment, then the chunk of each point; the rows are put in order of time."""
+    rows.sort(key=itemgetter(0))
+    layouts = {series: place for place, series in enumerate(dict.fromkeys(row.series for row in rows))}
+    columns: dict[int, list[Value]] = {number: [] for series in layouts for number in series}
+    marks: dict[int, dict[int, str]] = {}
+    for row in rows:
+        for number, value in zip(row.series, row.values, strict=True):
+            columns[number].append(value)
+        if row.marks is not None:
+            for number, mark in zip(row.series, row.marks, strict=True):
+                if mark != GOOD:
+                    marks.setdefault(number, {})[len(columns[number]) - 1] = mark
+    body = _frame(rows, layouts)
+    frame = Frame(body)
+    rows.clear()
+    yield Packed(FRAME, None, squeeze(body))
+    for number in sorted(columns):
+        yield _chunk(frame, number, columns.pop(number), marks.get(number))
+
+
+def _frame(rows: Sequence[PackedRow], layouts: dict[tuple[int, ...], int]) -> bytes:
+    out = Writer()
+    out.count(len(rows))
+    write(out, [row.time_ns for row in rows])
+    out.blob(orjson.dumps(list(layouts)))
+    write(out, [layouts[row.series] for row in rows])
+    stamped = [(row.source_ns - row.time_ns, place) for place, row in enumerate(rows) if row.source_ns is not None]
+    out.count(len(stamped))
+    if stamped:
+        write(out, [place for _, place in stamped])
+        write(out, [lag for lag, _ in stamped])
+    return bytes(out.data)
+
+
+def _chunk(frame: Frame, number: int, values: list[Value], marks: dict[int, str] | None) -> Packed:
+    out = Writer()
+    out.count(len(values))
+    kind = write_values(out, values)
+    told = None if marks is None else [marks.get(place, GOOD) for place in range(len(values))]
+    write_marks(out, told)
+    summary = None
+    if kind in NUMERIC and len(values) >= ENOUGH and (kind != INTEGERS or max(map(abs, values)) < EXACT):  # type: ignore[arg-type]  # numbers, by their kind
+        summary = _summary(frame, number, values, told, whole=kind == INTEGERS)
+    return Packed(number, summary, squeeze(bytes(out.data)))
+
+
+def _summary(
+    frame: Frame, number: int, values: Sequence[Any], marks: Sequence[str] | None, *, whole: bool
+) -> bytes | None:
+    times = frame.times_of(number)
+    for length in STRETCHES_NS:
+        if len(values) >= ENOUGH * len({time_ns // length for time_ns in times}):
+            return Stretches.write(times, frame.places_of(number), values, marks, length, whole=whole)
+    return None
+
+
+class Frame:
+    """A frame, unpacked as far as it is asked for."""
+
+    def __init__(self, body: bytes) -> None:
+        """Raises ValueError or IndexError where the body is damaged."""
+        data = Reader(body)
+        self.rows = data.count()
+        self._times: Part = read(data, self.rows)
+        self._all: Sequence[int] | None = None
+        self._layouts: list[list[int]] = orjson.loads(data.blob())
+        self._which: Part = read(data, self.rows)
+        self._stamped = data.count()
+        self._sources = (read(data, self._stamped), read(data, self._stamped)) if self._stamped else None
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Frame:
+        """From the bytes that `pack` returned."""
+        return cls(unsqueeze(packed))
+
+    @staticmethod
+    def later(packed: bytes) -> Callable[[], Frame]:
+        """The frame, unpacked when it is first asked for, and once for all chunks that share it."""
+        return cache(lambda: Frame.unpack(packed))
+
+    def times(self) -> Sequence[int]:
+        """Of all rows."""
+        if self._all is None:
+            self._all = self._times(0, self.rows)
+        return self._all
+
+    def times_of(self, number: int, begin: int = 0, end: int | None = None) -> Sequence[int]:
+        """Times of one point's readings among the rows from one place until before another."""
+        end = self.rows if end is None else end
+        whole = begin == 0 and end == self.rows
+        times = self.times() if whole else self._times(begin, end)
+        mask = self._mask(number, begin, end)
+        return times if mask is None else list(compress(times, mask))
+
+    def places_of(self, number: int) -> Sequence[int]:
+        """In which rows the point's readings are."""
+        mask = self._mask(number, 0, self.rows)
+        return range(self.rows) if mask is None else list(compress(range(self.rows), mask))
+
+    def sources(self) -> list[int | None]:
+        """The devices' own stamps, row by row."""
+        found: list[int | None] = [None] * self.rows
+        if self._sources is not None:
+            places, lags = (part(0, self._stamped) for part in self._sources)
+            times = self.times()
+            for place, lag in zip(places, lags, strict=True):
+                found[place] = times[place] + lag
+        return found
+
+    def _mask(self, number: int, begin: int, end: int) -> Sequence[int] | None:
+        """Row by row, whether it carries the point; None where all do."""
+        carried = [number in layout for layout in self._layouts]
+        if all(carried):
+            return None
+        which = self._which(begin, end)
+        if len(carried) <= 256:
+            return bytes(which).translate(bytes(carried).ljust(256, b"\0"))
+        return [carried[place] for place in which]
+
+
+class Chunk:
+    """One point's readings of one period, unpacked as far as it is asked for."""
+
+    def __init__(self, number: int, frame: Callable[[], Frame], summary: bytes | None, body: bytes) -> None:
+        self._number = number
+        self._frame, self._body = frame, body
+        self._summary = summary
+        self._opened: tuple[Frame, Values, Marks | None, int] | None = None
+
+    def _open(self) -> tuple[Frame, Values, Marks | None, int]:
+        if self._opened is None:
+            data = Reader(unsqueeze(self._body))
+            count = data.count()
+            _, values = read_values(data, count)
+            self._opened = self._frame(), values, read_marks(data), count
+        return self._opened
+
+    def readings(self) -> Iterator[Reading]:
+        """All of them, in order of time."""
+        frame, values, marks, count = self._open()
+        told = marks(0, count) if marks else (GOOD,) * count
+        return zip(frame.times_of(self._number), values(0, count), told, strict=True)
+
+    def within(self, from_ns: int, to_ns: int) -> Iterator[Reading]:
+        """Those of a span, in order of time; only they are decoded."""
+        frame, values, marks, _ = self._open()
+        times = frame.times_of(self._number)
+        begin, end = bisect_left(times, from_ns), bisect_left(times, to_ns)
+        told = marks(begin, end) if marks else (GOOD,) * (end - begin)
+        return zip(times[begin:end], values(begin, end), told, strict=True)
+
+    def bounds(self) -> tuple[int, int]:
+        """Time of the first and of the last reading."""
+        if self._summary is not None:
+            return Stretches(self._summary).bounds()
+        times = self._open()[0].times_of(self._number)
+        return times[0], times[-1]
+
+    def fold(self, steps: Steps, from_ns: int, to_ns: int, *, ordered: bool) -> None:
+        """Give the readings of a span to steps, summed up where that is as good.
+
+        With `ordered` the readings before the span come too, each by itself: the last of them may hold into it.
+        """
+        every, since_ns = steps.every_ns, from_ns - steps.hold_ns if ordered else from_ns
+        if self._summary is None:
+            for reading in self.readings():
+                if since_ns <= reading[0] < to_ns:
+                    steps.add(*reading)
+            return
+        for stretch in Stretches(self._summary):
+            if steps.full or stretch.first_ns >= to_ns:
+                return
+            if stretch.last_ns < since_ns:
+                continue
+            inside = from_ns <= stretch.first_ns and stretch.last_ns < to_ns
+            if (
+                inside
+                and stretch.piece
+                and stretch.first_ns // every == stretch.last_ns // every
+                and (not ordered or stretch.piece.known_ns >= 0)
+            ):
+                steps.take(stretch.piece)
+            else:
+                self._fold_part(steps, stretch.readings, stretch.rows, (from_ns, to_ns), ordered=ordered)
+
+    def _fold_part(
+        self, steps: Steps, readings: tuple[int, int], rows: tuple[int, int], span: tuple[int, int], *, ordered: bool
+    ) -> None:
+        frame, values, marks, _ = self._open()
+        times = frame.times_of(self._number, *rows)
+        found, told = values(*readings), marks(*readings) if marks else None
+        if told is not None or (ordered and not is_apart(times)):
+            for reading in zip(times, found, told or (GOOD,) * len(times), strict=True):
+                if reading[0] < span[1] and (ordered or reading[0] >= span[0]):
+                    steps.add(*reading)
+            return
+        before = bisect_left(times, span[0])
+        if before and ordered:
+            steps.add(times[before - 1], found[before - 1], GOOD)
+        for piece in _pieces(times, found, steps.every_ns, span, ordered=ordered):
+            steps.take(piece)
+
+
+def _pieces(
+    times: Sequence[int], values: Sequence[Any], every: int, span: tuple[int, int], *, ordered: bool
+) -> Iterator[Piece]:
+    """Good numbers in order of time, cut at the ends of steps and summed up."""
+    place, end = bisect_left(times, span[0]), bisect_left(times, span[1])
+    while place < end:
+        step_end = times[place] - times[place] % every + every
+        upto = bisect_left(times, step_end, place, end)
+        yield sum_up(times[place:upto], values[place:upto], ordered=ordered)
+        place = upto
