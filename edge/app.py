@@ -108,6 +108,7 @@ async def _ticks(house: House) -> None:
     while True:
         await house.clock.sleep(TICK_S)
         house.engine.tick()
+        house.watch_uplinks()
 
 
 async def _keep(house: House) -> None:

@@ -23,6 +23,7 @@ from edge.commands import PointCommands
 from edge.desk import Desk
 from edge.engine import Engine, Happening
 from edge.events import Event, Hub
+from edge.gateway import UPLINK
 from edge.incidents.dossier import Trait
 from edge.incidents.engine import IncidentEngine
 from edge.incidents.incident import IncidentEvent
@@ -66,6 +67,17 @@ class House:
     notices: Notices
     teller: Teller
     uplinks: dict[str, Uplink] = field(default_factory=dict)
+    _in_time: dict[str, bool] = field(default_factory=dict)
+    """Of each uplink, whether the far end was in time when it was last looked at."""
+
+    def watch_uplinks(self) -> None:
+        """Tell the alarms of uplinks that have fallen behind or caught up."""
+        for name, uplink in self.uplinks.items():
+            lag_s = uplink.lag_s()
+            in_time = lag_s is None or lag_s <= self.site.uplink_lag_s
+            if lag_s is not None and self._in_time.get(name) is not in_time:
+                self._in_time[name] = in_time
+                self.engine.connection(f"{UPLINK}{name}", up=in_time)
 
     async def keep(self) -> None:
         """Write the present state of meters, plans and alarm counts: a power cut costs what came afterwards."""

@@ -51,6 +51,8 @@ _UPLINK = {
     "lag_s": ("lag_seconds", "Age of the oldest row that the far end has not acknowledged", False),
     "backlog": ("backlog_rows", "Rows that the far end has not acknowledged", False),
     "rejected": ("rejected_rows", "Rows that the far end will never take", True),
+    "rate": ("rows_per_second", "Rows a second that the far end took over the last minute", False),
+    "events": ("sent_events", "Alarms and orders that the far end has acknowledged", True),
     "sent": ("sent_rows", "Rows that the far end has acknowledged", True),
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from drivers.point import Language, Point, Text
 from edge.alarms.alarm import Alarm, Priority, Transition
 from edge.engine import Happening
+from edge.gateway import UPLINK
 from edge.incidents.incident import SITE, Incident, IncidentEvent
 from edge.response.notice import Notice
 from edge.site import Site
@@ -123,5 +124,5 @@ class Notices:
             return self._site.info.name, ""
         equipment = self._site.equipment.get(equipment_id)
         if equipment is None:
-            return equipment_id.removeprefix("connection:"), ""
+            return equipment_id.removeprefix("connection:").removeprefix(UPLINK), ""
         return equipment.name, equipment.location

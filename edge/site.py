@@ -156,6 +156,8 @@ class Site:
     duty: DutySpec
     console: ConsoleSpec
     storage: StorageSpec
+    uplink_lag_s: float
+    """An uplink that is further behind than this is alarmed."""
 
     @property
     def zone(self) -> ZoneInfo:

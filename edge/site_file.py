@@ -118,6 +118,7 @@ class _Loader:
             duty,
             console,
             storage,
+            self.rules.uplink_lag_s,
         )
 
     def _section(self, name: str, model: Any, *, required: bool = False) -> Any:

@@ -23,6 +23,7 @@ from edge.alarms.rule import (
     compile_uplink_rules,
 )
 from edge.data import CONFIG
+from edge.gateway import take_lag
 
 EVERYWHERE = "values_unusable"
 """The gateway's rule that every equipment has, unless its profile or the site says otherwise."""
@@ -33,6 +34,8 @@ class SiteRules:
 
     def __init__(self, document: Document, zone: ZoneInfo) -> None:
         self.gateway = load(CONFIG / "gateway.yaml")
+        self.uplink_lag_s = take_lag(self.gateway)
+        """An uplink that is further behind than this is alarmed."""
         self._document = document
         self._zone = zone
         self._rules: list[Rule] = []

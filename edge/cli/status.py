@@ -61,7 +61,7 @@ def _show(found: Mapping[str, Any], lang: Language) -> None:
         print()
         print_table(
             "",
-            words("uplink type state lag backlog rejected why", lang),
+            words("uplink type state lag backlog rate rejected why", lang),
             (_uplink(row, lang) for row in found["uplinks"]),
         )
 
@@ -110,7 +110,7 @@ def _uplink(row: Row, lang: Language) -> Sequence[object]:
     lag = row.get("lag_s")
     return (
         row["name"], row["type"], word(row["state"], lang), "" if lag is None else f"{lag:.0f}",
-        row.get("backlog"), row.get("rejected"), say(row.get("reason"), lang),
+        row.get("backlog"), row.get("rate"), row.get("rejected"), say(row.get("reason"), lang),
     )  # fmt: skip
 
 

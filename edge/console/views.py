@@ -333,7 +333,11 @@ class UplinkView(View):
     state: str
     lag_s: float | None = None
     backlog: int | None = Field(default=None, description="Rows not yet acknowledged by the far end.")
-    rejected: int | None = Field(default=None, description="Rows that the far end will never take.")
+    rate: float | None = Field(default=None, description="Rows a second that the far end took over the last minute.")
+    sent: int | None = Field(default=None, description="Rows acknowledged since the uplink was opened.")
+    events: int | None = Field(default=None, description="Alarms and orders acknowledged since it was opened.")
+    rejected: int | None = Field(default=None, description="Rows that the far end will never take, since ever.")
+    reason: str | None = Field(default=None, description="Why it is down.")
 
 
 class MeterView(View):

@@ -127,6 +127,11 @@ class Uplink:
             self._sender.announce(kind, key, body)
         self._bell.ring()  # whatever is announced was written into the journal before
 
+    def lag_s(self) -> float | None:
+        """How old the oldest is that the far end does not have; None until that is known."""
+        stats = self._sender.stats if self._sender else self._stats
+        return None if stats.state == "connecting" else stats.lag_s(self._clock.wall_ns())
+
     def status(self) -> dict[str, Any]:
         """Its row in the list of uplinks."""
         stats = self._sender.stats if self._sender else self._stats
@@ -138,12 +143,15 @@ class Uplink:
             "backlog": stats.behind(),
             "rate": round(stats.rate.per_s(self._clock.mono_s()), 1),
             "sent": stats.sent,
+            "events": stats.events,
             "rejected": self._rejects.total,
             "reason": stats.last_error if stats.state != "up" else None,
         }
 
     async def _once(self) -> None:
         await self._memory.open()
+        oldest = await self._store.read_after(self._store.cursor(self.name), 1)  # known though it cannot be opened
+        self._stats.oldest_ns = oldest[0].time_ns if oldest else None
         async with self._open() as sender:
             self._sender = sender
             self._rejects.of(sender.stats)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from drivers.profile import Strict
 from edge.uplinks.shape import UplinkSettings
@@ -39,10 +39,15 @@ class TlsSpec(Strict):
         return self
 
 
+def _spelt_out(found: Any) -> Any:
+    """`true` is a mapping that says nothing, `false` is none."""
+    return {} if found is True else None if found is False else found
+
+
 class NetworkSettings(UplinkSettings):
     """Keys that all uplinks over a network have. Each destination extends it."""
 
-    tls: bool | TlsSpec = False
+    tls: Annotated[TlsSpec | None, BeforeValidator(_spelt_out, json_schema_input_type=bool | TlsSpec)] = None
     """`true`, or a mapping of `ca`, `cert`, `key`, `insecure`."""
     username: str | None = Field(default=None, min_length=1)
     password: SecretStr | None = None
@@ -54,13 +59,11 @@ class NetworkSettings(UplinkSettings):
 
     def context(self) -> ssl.SSLContext | None:
         """What the connection is secured with; None where it is not. Raises OSError for files that are no good."""
-        if not self.tls:
-            return None
-        return context(self.tls if isinstance(self.tls, TlsSpec) else TlsSpec())
+        return context(self.tls) if self.tls else None
 
     def placed(self, folder: Path, note: Callable[[tuple[str, ...], str], None]) -> Self:
         """With the names of files followed from `folder`; what is wrong with them goes to `note(keys, message)`."""
-        if not isinstance(self.tls, TlsSpec):
+        if self.tls is None:
             return self
         given = {name: folder / path for name in _FILES if (path := getattr(self.tls, name)) is not None}
         tls = self.tls.model_copy(update=given)

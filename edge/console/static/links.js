@@ -57,6 +57,7 @@ export function uplinkRow(row) {
   const facts = [
     typeof row.lag_s === "number" ? `${t("lag")} ${span(row.lag_s)}` : "",
     typeof row.backlog === "number" ? `${t("backlog")} ${number(row.backlog)}` : "",
+    row.rate ? `${number(row.rate)} ${t("rowsPerS")}` : "",
     row.rejected ? `⚠ ${t("rejected")} ${number(row.rejected)}` : "",
   ];
   return el("li", { class: `card link s-${row.state}` }, linkHead(row), el("p.facts", {}, facts.filter(Boolean).join(" · ")), row.reason ? el("p.why", {}, say(row.reason)) : null);

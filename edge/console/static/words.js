@@ -30,7 +30,7 @@ const WORDS = {
   devices: ["台设备", "devices"], device: ["设备", "Device"], troubled: ["台应答异常", "not answering well"], share: ["占用", "Use"], response: ["应答", "Answer"],
   overruns: ["跳过", "skipped"], worstAge: ["数据最旧", "oldest value"],
   badFrames: ["坏帧", "bad frames"], exceptions: ["异常应答", "exceptions"], unknown: ["未知设备", "unknown devices"],
-  lag: ["滞后", "behind"], backlog: ["待发", "waiting"], rejected: ["被拒", "rejected"],
+  lag: ["滞后", "behind"], backlog: ["待发", "waiting"], rejected: ["被拒", "rejected"], rowsPerS: ["行/s", "rows/s"],
   failed: ["没有完成", "Not done"], synthetic: ["合成配置", "synthetic profile"],
 };
 const CLASSES = {
