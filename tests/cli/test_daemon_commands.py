@@ -24,7 +24,7 @@ def test_status_shows_everything_at_a_glance(daemon: Daemon, run: Run) -> None:
     assert "pump-room\tmodbus-rtu\tup\t71%\t74%\t212\t3\t0\t6\tpump-1 40%\t" in out
     assert "pump-2\tpump-room\tsilent\t20%\t3%\t212\t0\t0\tunit 2 does not answer" in out
     assert "10.0.0.7:502 refuses the connection" in out
-    assert "north\tmqtt\tdown\t5412\t20113\t4" in out
+    assert "north\tmqtt\tdown\t5412\t20113\t0.0\t4" in out
     assert "WO-000004" not in out  # verified: nothing left to do
 
 
