@@ -190,6 +190,10 @@ class Desk:
         """Incidents that are not closed, the most urgent first; with `closed`, those closed lately."""
         return self.incident_desk.incidents(state)
 
+    async def alarm_report(self, from_ns: int, to_ns: int) -> dict[str, Any]:
+        """The figures of the alarms of a span, each beside what is recommended."""
+        return await self.incident_desk.report(from_ns, to_ns)
+
     async def incident(self, incident_id: str) -> dict[str, Any] | None:
         """One incident with its alarms and its timeline; None where there is none of that id."""
         return await self.incident_desk.one(incident_id)

@@ -17,14 +17,13 @@ from edge.acquisition.pipeline import Pipeline
 from edge.alarms.alarm import Transition
 from edge.alarms.engine import DELAY, PAST, AlarmEngine
 from edge.alarms.machine import State
-from edge.alarms.rule import Rule, cuts_off
 from edge.clerk import Clerk
 from edge.commands import PointCommands
 from edge.desk import Desk
 from edge.engine import Engine, Happening
 from edge.events import Event, Hub
 from edge.gateway import UPLINK
-from edge.incidents.dossier import Trait
+from edge.incident_desk import trait_of
 from edge.incidents.engine import IncidentEngine
 from edge.incidents.incident import IncidentEvent
 from edge.load import alarm_points
@@ -135,7 +134,7 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
     alarms.resume(await ledger.load(DELAY), await ledger.load(PAST), clock.mono_s(), clock.wall_ns())
     upkeep = UpkeepEngine(site.meters, site.plans, site.zone)
     upkeep.restore(await ledger.load("order"), await ledger.load("meter"), await ledger.load("plan"))
-    incidents = IncidentEngine(ancestors(site.above), {rule.id: _trait(rule) for rule in site.rules})
+    incidents = IncidentEngine(ancestors(site.above), {rule.id: trait_of(rule) for rule in site.rules})
     kept = await ledger.load("incident")
     followed, unread = incidents.restore(kept, alarms.alarms(), clock.mono_s(), clock.wall_ns())
     for id_ in unread:
@@ -180,9 +179,3 @@ async def _seed_floods(ledger: Ledger, dispatcher: Dispatcher, clock: Clock) -> 
     for _, entry in rows:
         if entry.body.get("event") in ("raised", "re-raised"):
             dispatcher.annunciated(entry.body["alarm"]["priority"], (now_ns - entry.time_ns) / 1e9)
-
-
-def _trait(rule: Rule) -> Trait:
-    """What a rule says about incidents."""
-    cut_off = cuts_off(rule.condition)
-    return Trait(rule.root_cause, cut_off, rule.rescue, rule.on_delay_s, rule.off_delay_s)

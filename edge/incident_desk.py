@@ -12,11 +12,14 @@ from dataclasses import asdict
 from typing import Any
 
 from drivers.driver import Clock
+from edge.alarm_report import alarm_report
 from edge.alarms.alarm import Alarm, AlarmRefused, Transition
 from edge.alarms.machine import ANNUNCIATED
+from edge.alarms.rule import Rule, cuts_off
 from edge.clerk import Clerk
 from edge.commands import DeskRefused
 from edge.engine import Engine
+from edge.incidents.dossier import Trait
 from edge.incidents.incident import SITE, Incident, IncidentRefused
 from edge.incidents.words import line_text
 from edge.parents import CONNECTION, ancestors
@@ -28,6 +31,11 @@ LISTED = 200
 """Alarms and equipment that a row names; their number is said beside."""
 AT_ONCE = 200
 """Alarms that are acknowledged without letting others work in between."""
+
+
+def trait_of(rule: Rule) -> Trait:
+    """What a rule says about incidents."""
+    return Trait(rule.root_cause, cuts_off(rule.condition), rule.rescue, rule.on_delay_s, rule.off_delay_s)
 
 
 class IncidentDesk:
@@ -54,6 +62,7 @@ class IncidentDesk:
                 if node in site.equipment:
                     self._below.setdefault(each, []).append(node)
         self._causes = {rule.id for rule in site.rules if rule.root_cause}
+        self._traits = {rule.id: trait_of(rule) for rule in site.rules}
 
     # --- questions ---------------------------------------------------------------------------------------
 
@@ -118,6 +127,14 @@ class IncidentDesk:
             ],
             "more": incident.more,
         }  # fmt: skip
+
+    async def report(self, from_ns: int, to_ns: int) -> dict[str, Any]:
+        """The figures of the alarms of a span, each beside what is recommended."""
+        now_ns = self._clock.wall_ns()
+        try:
+            return await alarm_report(self._ledger, self._engine.alarms, self._traits, from_ns, to_ns, now_ns)
+        except StoreError as error:
+            raise DeskRefused("unavailable", str(error)) from error
 
     async def _from_journal(self, incident_id: str) -> Incident | None:
         """An incident that was closed long ago."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drivers.point import Language
+from edge.cli import incidents
 from edge.cli.client import connect, in_path
 from edge.cli.command import (
     OK,
@@ -42,8 +43,18 @@ def register(subparsers: Subparsers) -> None:
         ("unshelve", "end the quiet"), ("reset", "let go of a latched alarm"),
     ):  # fmt: skip
         _add_step(steps, name, text)
+    incidents.register(steps)
     journal = steps.add_parser("journal", help="what happened, oldest first")
-    journal.add_argument("--kind", default="alarm", help="alarm, order, command, push, or all (default: alarm)")
+    journal.add_argument(
+        "--kind", default="alarm", help="alarm, incident, order, command, push, or all (default: alarm)"
+    )
+    journal.add_argument(
+        "--as",
+        dest="form",
+        choices=("table", "timeline"),
+        default="table",
+        help="timeline: as a story",
+    )
     journal.add_argument("--after", type=int, default=0, metavar="N", help="only entries with a higher number")
     journal.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many, up to 1000")
     options(journal)
@@ -52,7 +63,7 @@ def register(subparsers: Subparsers) -> None:
 
 def _add_step(steps: Subparsers, name: str, text: str) -> None:
     parser = steps.add_parser(name, help=text)
-    parser.add_argument("alarm", nargs="+", metavar="ALARM", help="its id, e.g. pump-1.low_pressure")
+    parser.add_argument("alarm", nargs="+", metavar="ALARM", help="its id, e.g. pump-1.low_pressure, or INC-000012")
     parser.add_argument(
         "--reason", required=name == "shelve", default=None, metavar="TEXT", help="why, for the journal"
     )
@@ -67,9 +78,13 @@ def _add_step(steps: Subparsers, name: str, text: str) -> None:
 def _list(arguments: argparse.Namespace) -> int:
     with connect(arguments) as daemon:
         rows = daemon.get("/api/v1/alarms", state=arguments.state)
+        grouped = daemon.get("/api/v1/incidents") if arguments.state is None else []
     if as_json(arguments):
         print_json(rows)
     else:
+        if grouped:
+            incidents.print_incidents(grouped, language(arguments))
+            print()
         print_alarms(rows, language(arguments))
     return OK
 
@@ -81,6 +96,12 @@ def _step(arguments: argparse.Namespace) -> int:
     rows = []
     with connect(arguments) as daemon:
         for alarm in arguments.alarm:
+            if arguments.step == "ack" and alarm.startswith(incidents.PREFIX):
+                row = incidents.acknowledge(daemon, alarm, body["who"], arguments.reason)
+                rows.append(row)
+                if not as_json(arguments):
+                    print(f"{row['id']}: {word('incident_' + row['state'], lang)} ({say(row['title'], lang)})")
+                continue
             row = daemon.post(f"/api/v1/alarms/{in_path(alarm)}/{arguments.step}", body)
             rows.append(row)
             if not as_json(arguments):
@@ -97,6 +118,8 @@ def _journal(arguments: argparse.Namespace) -> int:
         rows = daemon.get("/api/v1/journal", kind=kind, after=arguments.after, limit=arguments.limit)
     if as_json(arguments):
         print_json(rows)
+    elif arguments.form == "timeline":
+        incidents.print_timeline(rows, language(arguments))
     else:
         lang = language(arguments)
         print_table("", words("seq time kind subject event by", lang), (_entry(row, lang) for row in rows))

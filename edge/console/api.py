@@ -21,7 +21,7 @@ from edge.console import pages
 from edge.console.answers import DeskRoute, Json, failure, install
 from edge.console.guard import ConsoleSettings, Guard, authorised
 from edge.console.stream import Streams
-from edge.console.timespan import parse_time_ns
+from edge.console.timespan import parse_month, parse_time_ns
 from edge.console.views import (
     AlarmAsked,
     AlarmStep,
@@ -50,6 +50,7 @@ from edge.console.views import (
 from edge.metrics import CONTENT_TYPE, Metrics
 
 DEFAULT_SPAN_NS = 3_600 * 10**9
+REPORT_SPAN_NS = 24 * DEFAULT_SPAN_NS
 _ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": ErrorView, "description": text}
     for code, text in {
@@ -175,6 +176,29 @@ async def incident_step(incident_id: str, step: IncidentStep, asked: IncidentAsk
     if step == "note" and not asked.note:
         return failure(422, "a note needs a `note`", "write what was seen or done")
     return Json(await desk.incident_step(incident_id, step, asked.who, asked.note or ""))
+
+
+@v1.get("/reports/alarms", tags=["alarms"])
+async def alarm_report(
+    request: Request,
+    desk: AtDesk,
+    month: Annotated[str | None, Query(description="YYYY-MM of the community's calendar")] = None,
+    start: Annotated[str | None, Query(alias="from", description="ISO 8601 or Unix time; a day before `to`")] = None,
+    to: Annotated[str | None, Query(description="ISO 8601 or Unix time; now")] = None,
+) -> Response:
+    """How good the alarms are: rates, peaks, the ten that came oftenest, chattering, stale, time to acknowledge."""
+    zone = str(desk.site().get("timezone", "UTC"))
+    try:
+        if month:
+            from_ns, to_ns = parse_month(month, zone)
+        else:
+            to_ns = parse_time_ns(to, zone) if to else request.app.state.clock.wall_ns()
+            from_ns = parse_time_ns(start, zone) if start else to_ns - REPORT_SPAN_NS
+    except ValueError as error:
+        return failure(422, str(error))
+    if from_ns >= to_ns:
+        return failure(422, "`from` is not before `to`", "swap them")
+    return Json(await desk.alarm_report(from_ns, to_ns))
 
 
 @v1.get("/journal", tags=["alarms"])

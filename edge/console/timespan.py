@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 _NUMBER = re.compile(r"\d{1,19}(\.\d+)?\Z", re.ASCII)
@@ -35,6 +35,16 @@ def parse_time_ns(text: str, zone: str) -> int:
     except OverflowError:
         raise ValueError(wrong) from None
     return whole_s * 10**9 + (int(fraction[1].ljust(9, "0")) if fraction else 0)
+
+
+def parse_month(text: str, zone: str) -> tuple[int, int]:
+    """Begin and end of a month like `2026-11` in Unix ns, in `zone`; ValueError says how to write it."""
+    try:
+        begin = datetime.strptime(text.strip(), "%Y-%m").replace(tzinfo=ZoneInfo(zone))
+        end = (begin + timedelta(days=32)).replace(day=1)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text[:20]!r} is no month; write it like 2026-11") from None
+    return round(begin.timestamp()) * 10**9, round(end.timestamp()) * 10**9
 
 
 def _unix_ns(text: str) -> int:

@@ -85,6 +85,10 @@ class Desk(Protocol):
         """Acknowledge all alarms of an incident, or say that somebody is on site, is released, or a note."""
         ...
 
+    async def alarm_report(self, from_ns: int, to_ns: int, /) -> Row:
+        """The figures of the alarms of a span, each beside what is recommended."""
+        ...
+
     async def journal(self, kind: str | None, after: int, limit: int, /) -> list[Row]:
         """What is written in the ledger, by number."""
         ...

@@ -9,6 +9,7 @@ from typing import Any
 
 from drivers.point import Value
 from edge.events import Event, Hub
+from edge.incidents.kpi import Report
 from tests.console.fake_incidents import incident, timeline
 
 Row = dict[str, Any]
@@ -310,6 +311,21 @@ class FakeDesk:
         rows[0]["rescue"] = True
         rows[1] |= {"affected": ["1号生活水泵", "3号生活水泵"], "affected_count": 2}
         return [row for row in rows if state in (None, row["state"])]
+
+    async def alarm_report(self, from_ns: int, to_ns: int, /) -> Row:
+        self.asked.append(("report", from_ns, to_ns))
+        report = Report(from_ns, to_ns)
+        return {
+            "from": iso_of(from_ns), "to": iso_of(to_ns), "figures": [each.to_body() for each in report.figures()],
+            "top": [
+                {"id": "bin-4.full", "name": {"zh": "满", "en": "Full"}, "priority": "low", "count": 7, "share": 70.0}
+            ],
+            "chattering": [
+                {"id": "bin-4.full", "name": {"zh": "满", "en": "Full"}, "count": 7, "fleeting": 0,
+                 "suggestion": {"text": {"zh": "建议 off_delay: 30s", "en": "Suggested: off_delay: 30s"}}}
+            ],
+            "fleeting": [], "incidents": 3, "pushes": 5,
+        }  # fmt: skip
 
     async def incident(self, incident_id: str, /) -> Row | None:
         row = next((row for row in self.incidents() if row["id"] == incident_id), None)
