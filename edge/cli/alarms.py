@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from drivers.point import Language
-from edge.cli import incidents
 from edge.cli.client import connect, in_path
 from edge.cli.command import (
     OK,
@@ -22,6 +21,8 @@ from edge.cli.command import (
     signature,
     who,
 )
+from edge.cli.incidents import PREFIX, acknowledge, print_incidents, print_timeline
+from edge.cli.incidents import register as register_incidents
 from edge.cli.status import print_alarms
 from edge.cli.words import local, word, words
 
@@ -43,7 +44,7 @@ def register(subparsers: Subparsers) -> None:
         ("unshelve", "end the quiet"), ("reset", "let go of a latched alarm"),
     ):  # fmt: skip
         _add_step(steps, name, text)
-    incidents.register(steps)
+    register_incidents(steps)
     journal = steps.add_parser("journal", help="what happened, oldest first")
     journal.add_argument(
         "--kind", default="alarm", help="alarm, incident, order, command, push, or all (default: alarm)"
@@ -83,7 +84,7 @@ def _list(arguments: argparse.Namespace) -> int:
         print_json(rows)
     else:
         if grouped:
-            incidents.print_incidents(grouped, language(arguments))
+            print_incidents(grouped, language(arguments))
             print()
         print_alarms(rows, language(arguments))
     return OK
@@ -96,8 +97,8 @@ def _step(arguments: argparse.Namespace) -> int:
     rows = []
     with connect(arguments) as daemon:
         for alarm in arguments.alarm:
-            if arguments.step == "ack" and alarm.startswith(incidents.PREFIX):
-                row = incidents.acknowledge(daemon, alarm, body["who"], arguments.reason)
+            if arguments.step == "ack" and alarm.startswith(PREFIX):
+                row = acknowledge(daemon, alarm, body["who"], arguments.reason)
                 rows.append(row)
                 if not as_json(arguments):
                     print(f"{row['id']}: {word('incident_' + row['state'], lang)} ({say(row['title'], lang)})")
@@ -119,7 +120,7 @@ def _journal(arguments: argparse.Namespace) -> int:
     if as_json(arguments):
         print_json(rows)
     elif arguments.form == "timeline":
-        incidents.print_timeline(rows, language(arguments))
+        print_timeline(rows, language(arguments))
     else:
         lang = language(arguments)
         print_table("", words("seq time kind subject event by", lang), (_entry(row, lang) for row in rows))

@@ -32,7 +32,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     "incidents": ("事件", "incidents"), "pushes": ("推送", "pushes"), "what": ("经过", "what happened"),
     "caused_by": ("起因事件", "caused by"), "affected": ("影响设备", "affected"), "since": ("经过时间", "since"),
     "figure": ("指标", "figure"), "recommended": ("推荐值", "recommended"), "ok": ("达标", "ok"),
-    "share": ("占比", "share"), "times": ("次数", "times"), "suggestion": ("建议", "suggestion"), "chattering": ("抖动报警", "chattering"),
+    "share": ("占比", "share"), "times": ("次数", "times"), "suggestion": ("建议", "suggestion"),
+    "chattering": ("抖动报警", "chattering"),
     "fleeting": ("一闪而过的报警", "fleeting"),
     # sentences
     "well": ("网关工作正常", "the gateway is working"), "unwell": ("网关有故障", "the gateway is not well"),

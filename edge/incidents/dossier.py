@@ -210,6 +210,7 @@ class Dossier:
 
     def event(self, event: Event, time_ns: int, alarm: str = "", who: str = "", note: str = "") -> IncidentEvent:
         """What happened, with the incident as it stands now."""
+        self.changed_ns = max(self.changed_ns, time_ns)
         return IncidentEvent(self.snapshot(), event, time_ns, alarm, who, note)
 
     def snapshot(self) -> Incident:
