@@ -62,6 +62,7 @@ async def run(
             downstream.create_task(house.clerk.run(), name="clerk"),
             downstream.create_task(house.dispatcher.run(), name="pushes"),
             downstream.create_task(_keep(house), name="keeper"),
+            downstream.create_task(house.nightly.run(), name="nightly"),
             *(downstream.create_task(uplink(), name=name) for name, uplink in open_uplinks(house, DeskRefused)),
         ]
         notifier = Notifier()

@@ -6,7 +6,7 @@ says who did it and is in the ledger before the asker has the answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -56,6 +56,8 @@ class Desk:
         hub: Hub,
     ) -> None:
         self.hub = hub
+        self.watched: list[Callable[[], str | None]] = []
+        """Further things that may be wrong with the box: what each says stands in `health`."""
         self._site = site
         self._engine = engine
         self._clerk = clerk
@@ -75,6 +77,11 @@ class Desk:
         """Who and where the community is."""
         info = self._site.info
         return {"id": info.id, "name": info.name, "timezone": info.timezone, "language": info.language}
+
+    def place(self) -> dict[str, Any]:
+        """Where on this box the state directory and the site file are."""
+        files = [str(path.absolute()) for _, path in self._site.files]
+        return {"state": str(self._ledger.path.parent.absolute()), "config": files[0] if files else None}
 
     def equipment(self) -> list[dict[str, Any]]:
         """Every equipment with the worst quality of its points and its most urgent alarm."""
@@ -246,6 +253,7 @@ class Desk:
         faults = [f"readings store: {self._store.trouble}"] if self._store.trouble else []
         if self._clerk.unwritten:
             faults.append(f"ledger: {self._clerk.unwritten} entries wait for the disk")
+        faults += [fault for watched in self.watched if (fault := watched())]
         live = [self._engine.live(point).quality.level for point in self._points.values()]
         return {
             "ok": not faults,

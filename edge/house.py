@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from drivers.driver import Clock
@@ -27,6 +28,7 @@ from edge.incident_desk import trait_of
 from edge.incidents.engine import IncidentEngine
 from edge.incidents.incident import IncidentEvent
 from edge.load import alarm_points
+from edge.nightly import Nightly
 from edge.notices import Notices
 from edge.parents import ancestors
 from edge.response.dispatcher import Dispatcher, PushRecord
@@ -65,6 +67,7 @@ class House:
     ways: dict[str, Acquired]
     notices: Notices
     teller: Teller
+    nightly: Nightly
     uplinks: dict[str, Uplink] = field(default_factory=dict)
     _in_time: dict[str, bool] = field(default_factory=dict)
     """Of each uplink, whether the far end was in time when it was last looked at."""
@@ -162,14 +165,23 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
     notices = Notices(site)
     teller = Teller(engine, desk, notices, dispatcher, uplinks, hub, clock)
     house = House(
-        site, clock, hub, ledger, store, engine, clerk, dispatcher, commands, desk, ways, notices, teller, uplinks
-    )
+        site, clock, hub, ledger, store, engine, clerk, dispatcher, commands, desk, ways, notices, teller,
+        Nightly(site, ledger, clerk, clock, partial(_open_ids, engine, desk)), uplinks,
+    )  # fmt: skip
+    desk.watched.append(lambda: house.nightly.trouble)
     clerk.listeners.append(teller.tell)
     clerk.after.append(teller.flush)
     clerk.take(followed)
     await _seed_floods(ledger, dispatcher, clock)
     await house.take_up(kept)
     return house
+
+
+def _open_ids(engine: Engine, desk: Desk) -> set[str]:
+    """Alarms, orders and incidents that are not over."""
+    orders = {order.id for order in engine.upkeep.orders() if order.pending}
+    incidents = {row["id"] for row in desk.incidents() if row["state"] != "closed"}
+    return {alarm.id for alarm in engine.alarms.alarms()} | orders | incidents
 
 
 async def _seed_floods(ledger: Ledger, dispatcher: Dispatcher, clock: Clock) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -82,8 +83,21 @@ class StorageSpec(Strict):
     commit_longest: Annotated[Seconds, Field(ge=0.1, le=300)] = 30.0
     """When little is recorded, the groups are written at longer intervals, up to this: what a crash may cost. At
     least `commit`. Alarms and orders are written at once in any case."""
+    journal: Annotated[Seconds, Field(ge=86_400)] = 1830 * 86_400.0
+    """How long alarms, commands, orders and pushes are remembered: records of lifts must be kept for four years."""
     heartbeat: Annotated[Seconds, Field(ge=1, le=86_400)] = 600.0
     """A point is recorded at least this often, changed or not."""
+
+
+class BackupSpec(Strict):
+    """When the state directory is copied to `<state>/backups/`, and what of it."""
+
+    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "03:30"
+    """Each day, by the community's clocks."""
+    keep: Annotated[int, Field(ge=1, le=1000)] = 7
+    """How many are kept; older ones go."""
+    readings: bool = False
+    """The log of readings as well; it is the greatest part by far, and each copy is written to the same card."""
 
 
 class EquipmentSpec(Strict):
@@ -158,6 +172,9 @@ class Site:
     storage: StorageSpec
     uplink_lag_s: float
     """An uplink that is further behind than this is alarmed."""
+    backup: BackupSpec | None = None
+    files: Sequence[tuple[str, Path]] = ()
+    """The site file and the site's own profiles: each one's name beside the site file, and where it is."""
 
     @property
     def zone(self) -> ZoneInfo:

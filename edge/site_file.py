@@ -6,7 +6,7 @@ at once. `courtyard check` and `courtyard run` share this code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,24 @@ from edge.parents import Above, follow_parents, parents_of
 from edge.relief import advice
 from edge.response.duty import DutySpec
 from edge.secrets import reveal
-from edge.site import ID, LOOPBACK, Connection, ConsoleSpec, Equipment, EquipmentSpec, Site, SiteInfo, StorageSpec
+from edge.site import (
+    ID,
+    LOOPBACK,
+    BackupSpec,
+    Connection,
+    ConsoleSpec,
+    Equipment,
+    EquipmentSpec,
+    Site,
+    SiteInfo,
+    StorageSpec,
+)
 from edge.site_rules import SiteRules
 from edge.upkeep.meters import MeterSpec, compile_meters
 from edge.upkeep.plans import Plan, compile_plans
 from edge.uplinks import UPLINKS, UplinkSettings
 
-TOP = ("site", "connections", "equipment", "rules", "uplinks", "duty", "console", "storage", "profiles")
+TOP = ("site", "connections", "equipment", "rules", "uplinks", "duty", "console", "storage", "backup", "profiles")
 
 
 def load_site(path: Path, overrides: Mapping[str, Any] | None = None) -> Site:
@@ -99,6 +110,7 @@ class _Loader:
         duty = self._section("duty", DutySpec) or DutySpec()
         duty.check(self.document, ("duty",))
         storage = self._section("storage", StorageSpec) or StorageSpec()
+        backup = self._section("backup", BackupSpec)
         uplinks = self._uplinks()
         rules = self.rules.all(connections, uplinks)
         documents = (self.document, self.rules.gateway, *self.profiles.values())
@@ -119,7 +131,18 @@ class _Loader:
             console,
             storage,
             self.rules.uplink_lag_s,
+            backup,
+            tuple(self._files()),
         )
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        """The site file, and the profiles of its own folder."""
+        path = Path(self.document.file)
+        yield path.name, path
+        own = self.document.get("profiles")
+        if isinstance(own, str):
+            for profile in sorted((self.folder / own).glob("*/*.yaml")):
+                yield f"profiles/{profile.parent.name}/{profile.name}", profile
 
     def _section(self, name: str, model: Any, *, required: bool = False) -> Any:
         data = self.document.mapping(name)

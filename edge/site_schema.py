@@ -20,7 +20,7 @@ from drivers.units import parse_seconds
 from edge.alarms.spec import SiteRuleSpec
 from edge.data import PROFILES
 from edge.response.duty import DutySpec
-from edge.site import ConsoleSpec, EquipmentSpec, SiteInfo, StorageSpec
+from edge.site import BackupSpec, ConsoleSpec, EquipmentSpec, SiteInfo, StorageSpec
 from edge.uplinks import UPLINKS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -47,7 +47,15 @@ def site_schema() -> dict[str, Any]:
     """The schema of a whole site file."""
     lines = {name: driver.settings for name, driver in drivers().items()}
     devices = {driver.device for driver in drivers().values()}
-    own: list[type[BaseModel]] = [SiteInfo, EquipmentSpec, SiteRuleSpec, DutySpec, ConsoleSpec, StorageSpec]
+    own: list[type[BaseModel]] = [
+        SiteInfo,
+        EquipmentSpec,
+        SiteRuleSpec,
+        DutySpec,
+        ConsoleSpec,
+        StorageSpec,
+        BackupSpec,
+    ]
     models = [*own, *lines.values(), *devices, *UPLINKS.values()]
     refs, shared = models_json_schema(
         [(model, "validation") for model in dict.fromkeys(models)], by_alias=True, schema_generator=_Schema
@@ -77,6 +85,7 @@ def site_schema() -> dict[str, Any]:
             "duty": ref(DutySpec),
             "console": ref(ConsoleSpec),
             "storage": ref(StorageSpec),
+            "backup": ref(BackupSpec),
             "profiles": {"type": "string", "description": "a folder of profiles of your own, beside this file"},
         },
         "$defs": definitions,

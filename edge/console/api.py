@@ -40,6 +40,7 @@ from edge.console.views import (
     OrderAsked,
     OrderStep,
     OrderView,
+    PlaceView,
     PointView,
     ReadingView,
     SiteView,
@@ -82,6 +83,12 @@ def _found(row: Any, what: str, wanted: str) -> Json:
 async def site(desk: AtDesk) -> Response:
     """The community: id, name, time zone, language."""
     return Json(desk.site())
+
+
+@v1.get("/place", response_model=PlaceView, tags=["gateway"])
+async def place(desk: AtDesk) -> Response:
+    """Where on its box the gateway keeps its files: for commands that work on them beside it."""
+    return Json(desk.place())
 
 
 @v1.get("/equipment", response_model=list[EquipmentView], tags=["site"])

@@ -39,6 +39,10 @@ class Desk(Protocol):
         """Who and where this is: id, name, timezone, language."""
         ...
 
+    def place(self) -> Row:
+        """Where on its box the state directory and the site file are."""
+        ...
+
     def equipment(self) -> list[Row]:
         """All equipment, in the order of the site file."""
         ...
@@ -204,6 +208,13 @@ class SiteView(View):
     name: str
     timezone: str
     language: Language
+
+
+class PlaceView(View):
+    """Where on its box the gateway keeps its files."""
+
+    state: str
+    config: str | None
 
 
 class EquipmentView(View):

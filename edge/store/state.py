@@ -8,9 +8,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from edge.store import ledger, readings_file
-from edge.store.database import open_reading, refuse_newer
+from edge.store.database import StoreError, open_reading, refuse_newer
 
 LEDGER, READINGS = "ledger.db", "readings.db"
+UNFINISHED = "restore.unfinished"
+"""Stands in the folder while a restore exchanges its files."""
 SCHEMAS = {LEDGER: len(ledger.MIGRATIONS), READINGS: len(readings_file.MIGRATIONS)}
 """The newest schema that this program knows of each file."""
 
@@ -23,7 +25,9 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def refuse_newer_state(folder: Path) -> None:
-    """Raise StoreError where any file is of a newer program, before any of them is touched."""
+    """Raise StoreError where any file is of a newer program, or half restored, before any of them is touched."""
+    if (folder / UNFINISHED).exists():
+        raise StoreError(f"{folder} was left in the middle of a restore; run courtyard restore again")
     for name, known in SCHEMAS.items():
         path = folder / name
         if not path.exists():

@@ -240,6 +240,9 @@ class FakeDesk:
     def site(self) -> Row:
         return {"id": "maple-garden", "name": "枫林小区", "timezone": "Asia/Shanghai", "language": self._language}
 
+    def place(self) -> Row:
+        return {"state": "/var/lib/courtyard", "config": "/etc/courtyard/site.yaml"}
+
     def equipment(self) -> list[Row]:
         return self._equipment
 
