@@ -126,6 +126,11 @@ class Desk:
         point = self._points.get(point_id)
         return self._point_row(point) if point else None
 
+    def live(self, point_id: str) -> tuple[Value, str, int]:
+        """Value, quality and Unix time in ns of the newest reading of a point; raises KeyError."""
+        live = self._engine.live(self._points[point_id])
+        return live.value, live.quality.value, live.time_ns
+
     def _point_row(self, point: Point) -> dict[str, Any]:
         live = self._engine.live(point)
         name = label(point, live.value)

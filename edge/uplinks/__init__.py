@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from drivers.driver import Clock
-from drivers.point import Value
+from drivers.point import Point, Value
 from edge.supervise import supervise
 from edge.uplinks import influxdb, mqtt
 from edge.uplinks.drain import Log, drain
@@ -225,8 +225,16 @@ def view_of(site: Any) -> SiteView:
             each.id: EquipmentView(each.equipment_class, each.profile.id, each.location, each.name)
             for each in equipment
         },
-        {p.id: PointView(p.unit, {"zh": p.title.zh, "en": p.title.en}) for e in equipment for p in e.device.points},
+        {point.id: _point_view(point) for each in equipment for point in each.device.points},
+        site.info.name,
+        site.info.language,
     )
+
+
+def _point_view(point: Point) -> PointView:
+    labels = {code: {"zh": text.zh, "en": text.en} for code, text in point.labels.items()} if point.labels else None
+    title = {"zh": point.title.zh, "en": point.title.en}
+    return PointView(point.unit, title, point.kind, point.writable, point.counter, point.low, point.high, labels)
 
 
 def _open_influxdb(

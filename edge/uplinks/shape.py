@@ -91,6 +91,14 @@ class PointView:
     unit: str
     title: Mapping[str, str]
     """By language."""
+    kind: str = "float"
+    """`bool`, `int`, `float` or `text`."""
+    writable: bool = False
+    counter: bool = False
+    low: float | None = None
+    high: float | None = None
+    labels: Mapping[int, Mapping[str, str]] | None = None
+    """Names of the values of an enumeration, by language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,18 @@ class SiteView:
     id: str
     equipment: Mapping[str, EquipmentView]
     points: Mapping[str, PointView] = field(default_factory=dict)
+    """By id, those of each equipment in the profile's order."""
+    name: str = ""
+    language: str = "zh"
+    """Of the staff: what a far end that shows one language is told."""
+
+    def points_of(self) -> dict[str, list[str]]:
+        """Names of the points of each equipment."""
+        found: dict[str, list[str]] = {equipment: [] for equipment in self.equipment}
+        for point_id in self.points:
+            equipment, _, name = point_id.rpartition(".")
+            found.setdefault(equipment, []).append(name)
+        return found
 
 
 class Rate:

@@ -28,13 +28,16 @@ class House:
         self.ledger = self.clerk = Books()
         self.uplinks: dict[str, Uplink] = {}
         self.desk = self
-        point = SimpleNamespace(id="pump-1.pressure", unit="bar", title=Text("压力", "Pressure"))
+        point = SimpleNamespace(
+            id="pump-1.pressure", unit="bar", title=Text("压力", "Pressure"), kind="float", writable=False,
+            counter=False, low=0.0, high=16.0, labels={0: Text("无", "none")},
+        )  # fmt: skip
         pump = SimpleNamespace(
             id="pump-1", equipment_class="pump", profile=SimpleNamespace(id="pump/vfd"),
             location="地下", name="1号泵", device=SimpleNamespace(points=(point,)),
         )  # fmt: skip
         self.site = SimpleNamespace(
-            info=SimpleNamespace(id="maple"),
+            info=SimpleNamespace(id="maple", name="枫林", language="zh"),
             equipment={"pump-1": pump},
             uplinks={name: UPLINKS[str(keys["type"])].model_validate(keys) for name, keys in uplinks.items()},
         )
@@ -64,7 +67,12 @@ def test_the_outside_is_told_of_a_site_by_class_profile_and_place() -> None:
     view = view_of(House(None).site)  # type: ignore[arg-type]  # no store needed
     assert view.id == "maple"
     assert view.equipment == {"pump-1": EquipmentView("pump", "pump/vfd", "地下", "1号泵")}
-    assert view.points == {"pump-1.pressure": PointView("bar", {"zh": "压力", "en": "Pressure"})}
+    assert (view.name, view.language) == ("枫林", "zh")
+    title = {"zh": "压力", "en": "Pressure"}
+    assert view.points == {
+        "pump-1.pressure": PointView("bar", title, low=0.0, high=16.0, labels={0: {"zh": "无", "en": "none"}})
+    }
+    assert view.points_of() == {"pump-1": ["pressure"]}
 
 
 async def test_an_uplink_that_left_the_site_file_is_forgotten_and_the_journal_says_what_it_did_not_have(
