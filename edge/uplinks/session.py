@@ -1,0 +1,248 @@
+"""A connection to an MQTT broker that comes back by itself, for uplinks that have more to say than readings.
+
+What comes in: where the broker is, and what an uplink does at the beginning, with each message and at the end. What
+goes out: a connected client while there is one, or `UplinkDown` with the reason while there is none. A session that
+fails anywhere ends as a whole: the broker then sends the will, and everything begins anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Iterable
+from contextlib import suppress
+from typing import Annotated, Any
+
+import aiomqtt
+from pydantic import Field, SecretStr
+
+from drivers.driver import Clock
+from edge.uplinks.outbox import Outbox
+from edge.uplinks.shape import Stats, UplinkDown, UplinkSettings
+
+CONNECT_S = 5.0
+CONFIRM_S = 15.0
+GOODBYE_S = 1.0
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+LOOK_AGAIN_S = 1.0
+"""How often `drain` asks whether the connection is back; the connection has its own pauses."""
+IN_FLIGHT = 100
+QUEUED = 1000
+"""Incoming messages that may wait; more are dropped by the library."""
+AT_ONCE = 20
+"""Errands (commands, requests) that may be under way at a time; more are refused."""
+
+log = logging.getLogger(__name__)
+
+
+class BrokerSettings(UplinkSettings):
+    """Where the broker is and who we are there. Each type of uplink extends it."""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """1883, or 8883 with tls, where it says nothing."""
+    username: str | None = None
+    password: SecretStr | None = None
+    tls: bool = False
+
+
+class Session(ABC):
+    """An open uplink over a broker. It connects, and connects again, by itself."""
+
+    batch = 500
+    linger_s = 0.0
+
+    def __init__(self, name: str, settings: BrokerSettings, clock: Clock, identifier: str) -> None:
+        self.stats = Stats()
+        self.name = name
+        self.clock = clock
+        self._settings = settings
+        self._identifier = identifier
+        self._port = settings.port or (8883 if settings.tls else 1883)
+        self._client: Outbox | None = None
+        self._why = "not connected"
+        self._tried = asyncio.Event()
+        self._over: asyncio.Future[None] | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._errands = 0
+        self._jitter = random.Random(name)
+        self._life = asyncio.create_task(self._live(), name=f"uplink[{name}] connection")
+
+    # What an uplink says
+
+    async def prepare(self) -> aiomqtt.Will | None:
+        """Before each connect: what the broker is to publish where we fall silent."""
+        return None
+
+    @abstractmethod
+    async def begin(self, client: Outbox) -> None:
+        """Connected: return once rows may be sent. Messages are heard meanwhile."""
+
+    async def hear(self, client: Outbox, message: aiomqtt.Message) -> None:
+        """A message has come in. What it raises, apart from MqttError, ends the uplink."""
+
+    async def end(self, client: Outbox) -> None:
+        """Before an intended disconnect: the broker sends no will then."""
+
+    # What an uplink uses
+
+    async def client(self) -> Outbox:
+        """The connected client. Raises UplinkDown where there is none."""
+        await self._tried.wait()
+        if self._life.done():
+            self._life.result()
+        if self._client is None:
+            raise UplinkDown(self._why, LOOK_AGAIN_S)
+        return self._client
+
+    async def confirmed(self, client: Outbox, messages: Iterable[tuple[str, bytes]]) -> None:
+        """Publish (topic, payload) with QoS 1; return once the broker has all. Raises UplinkDown."""
+        waiting = list(messages)
+        try:
+            for at in range(0, len(waiting), IN_FLIGHT):
+                await client.publish_all(waiting[at : at + IN_FLIGHT], CONFIRM_S)
+        except aiomqtt.MqttError as error:
+            raise self.broken(client, error) from None
+
+    def broken(self, client: Outbox, error: aiomqtt.MqttError) -> UplinkDown:
+        """Give a connection up that did not do what it must; what `send` raises then."""
+        if self._client is client:
+            self.finish(f"{self.where()} did not confirm: {error}")
+        return UplinkDown(self._why, LOOK_AGAIN_S)
+
+    def finish(self, why: str) -> None:
+        """End this session; another begins after a pause."""
+        self._why, self._client = why, None
+        if self._over is not None and not self._over.done():
+            self._over.set_exception(aiomqtt.MqttError(why))
+
+    def errand(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do something beside all else for as long as the session lasts; False where too much is under way."""
+        if self._tasks is None or self._errands >= AT_ONCE:
+            work.close()
+            return False
+        self._errands += 1
+        self._tasks.create_task(self._counted(work))
+        return True
+
+    def where(self) -> str:
+        """The broker, for staff."""
+        return f"broker {self._settings.host}:{self._port}"
+
+    async def close(self) -> None:
+        """Say goodbye (a will is sent only for those who do not) and disconnect."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.timeout = GOODBYE_S
+            with suppress(aiomqtt.MqttError, TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await self.end(client)
+        while not self._life.done():  # a task group that is ending by itself loses a cancellation
+            self._life.cancel()
+            await asyncio.wait({self._life}, timeout=GOODBYE_S)
+
+    # The connection
+
+    async def _live(self) -> None:
+        failures = 0
+        try:
+            while True:
+                self._why = f"{self.where()} has gone"
+                stood = False
+                try:
+                    await self._connect()
+                except* (aiomqtt.MqttError, OSError) as group:
+                    error, stood = _first(group), self.stats.state == "up"
+                    what = "has gone" if stood else "cannot be reached"
+                    if not (self._over and self._over.done()):
+                        self._why = f"{self.where()} {what}: {error or type(error).__name__}"
+                # A connection that stood begins anew with short pauses.
+                failures = 0 if stood else failures + 1
+                self.stats.state, self.stats.last_error = "down", self._why
+                self._tried.set()
+                pause = min(FIRST_PAUSE_S * 2 ** min(failures, 16), LONGEST_PAUSE_S)
+                await self.clock.sleep(pause * self._jitter.uniform(0.5, 1.0))
+        finally:
+            self._tried.set()  # whoever waits learns from the task what happened
+
+    async def _connect(self) -> None:
+        """One connection, for as long as it lasts; ends by MqttError or OSError."""
+        self._over = None
+        await self._reach()
+        made = self._made(await self.prepare())
+        async with made as client, asyncio.TaskGroup() as tasks:
+            assert isinstance(client, Outbox)  # noqa: S101  # gives back itself
+            client.pending_calls_threshold = 2 * IN_FLIGHT
+            over = self._over = asyncio.get_running_loop().create_future()
+            self._tasks, self._errands = tasks, 0
+            try:
+                tasks.create_task(_until(over))
+                listening = tasks.create_task(self._listen(client))
+                await self.begin(client)
+                self._client, self.stats.state = client, "up"
+                self._tried.set()
+                await listening
+            finally:
+                self._client = self._tasks = None
+                if not over.cancel():
+                    over.exception()  # somebody has seen it
+                client.give_up(self._why)
+
+    async def _reach(self) -> None:
+        """See that somebody listens there: the library connects in a thread that nothing can end."""
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                _, writer = await asyncio.open_connection(self._settings.host, self._port)
+        except TimeoutError:
+            raise OSError(f"no answer within {CONNECT_S:g} s") from None
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+    def _made(self, will: aiomqtt.Will | None) -> Outbox:
+        password = self._settings.password
+        return Outbox(
+            self._settings.host,
+            self._port,
+            username=self._settings.username,
+            password=password.get_secret_value() if password else None,
+            # Always the same: the broker then ends a dead connection of ours, and its will, before this one begins.
+            identifier=self._identifier,
+            clean_session=True,
+            tls_params=aiomqtt.TLSParameters() if self._settings.tls else None,
+            will=will,
+            timeout=CONNECT_S,
+            keepalive=30,
+            max_queued_incoming_messages=QUEUED,
+            max_inflight_messages=IN_FLIGHT,
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],  # else each burst waits 40 ms for an ACK
+        )
+
+    async def _listen(self, client: Outbox) -> None:
+        async for message in client.messages:
+            await self.hear(client, message)
+
+    async def _counted(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        finally:
+            self._errands -= 1
+
+
+async def _until(over: asyncio.Future[None]) -> None:
+    await over
+
+
+def bytes_of(message: aiomqtt.Message) -> bytes:
+    """What a message carries."""
+    return message.payload if isinstance(message.payload, bytes) else b""
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
