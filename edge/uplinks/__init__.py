@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from drivers.driver import Clock
 from drivers.point import Point, Value
 from edge.supervise import supervise
-from edge.uplinks import influxdb, mqtt
+from edge.uplinks import influxdb, mqtt, sparkplug
 from edge.uplinks.drain import Log, drain
 from edge.uplinks.journal import KIND, Bell, Clerk, Ledger, Memory, State, drain_journal
 from edge.uplinks.places import Places, owner
@@ -35,10 +35,22 @@ from edge.uplinks.shape import (
 
 __all__ = ["UPLINKS", "SiteView", "Uplink", "UplinkDown", "UplinkSettings", "open_uplinks", "view_of"]
 
-UPLINKS: Mapping[str, type[UplinkSettings]] = {"influxdb": influxdb.Settings, "mqtt": mqtt.Settings}
+UPLINKS: Mapping[str, type[UplinkSettings]] = {
+    "influxdb": influxdb.Settings,
+    "mqtt": mqtt.Settings,
+    "sparkplug": sparkplug.Settings,
+}
 """Settings of each type that a site file may name."""
 
 log = logging.getLogger(__name__)
+
+
+class Store(Log, Protocol):
+    """The readings log, as far as the uplinks use it."""
+
+    def stats(self) -> Mapping[str, float]:
+        """Where the log stands."""
+        ...
 
 
 class Desk(Protocol):
@@ -54,6 +66,10 @@ class Desk(Protocol):
 
     def incidents(self) -> list[dict[str, Any]]:
         """Incidents that are not closed."""
+        ...
+
+    def live(self, point_id: str) -> tuple[Value, str, int]:
+        """Value, quality and time of the newest reading of a point."""
         ...
 
     async def write_point(
@@ -77,7 +93,7 @@ class House(Protocol):
         ...
 
     @property
-    def store(self) -> Log:
+    def store(self) -> Store:
         """The readings log."""
         ...
 
@@ -110,9 +126,9 @@ class Uplink:
         self.settings = settings
         self._clock = house.clock
         self._store = house.store
-        self._open = partial(_OPEN[settings.type], name, settings, view_of(house.site), house, refusal)
         self._memory = Memory(name, house.ledger, house.clerk)
         self._rejects = Rejects(name, self._memory, house.clock)
+        self._open = partial(_OPEN[settings.type], name, settings, view_of(house.site), house, refusal, self._memory)
         self._bell = Bell()
         self._sender: Sender | None = None
         self._stats = Stats(behind=lambda: self._store.behind(self._store.cursor(name)))
@@ -238,15 +254,16 @@ def _point_view(point: Point) -> PointView:
 
 
 def _open_influxdb(
-    name: str, settings: influxdb.Settings, site: SiteView, house: House, refusal: type[Exception]
+    name: str, settings: influxdb.Settings, site: SiteView, house: House, refusal: type[Exception], memory: Memory
 ) -> AbstractAsyncContextManager[Sender]:
-    del house, refusal  # nothing comes in by this way
+    del house, refusal, memory  # nothing comes in by this way
     return influxdb.open_influxdb(name, settings, site)
 
 
 def _open_mqtt(
-    name: str, settings: mqtt.Settings, site: SiteView, house: House, refusal: type[Exception]
+    name: str, settings: mqtt.Settings, site: SiteView, house: House, refusal: type[Exception], memory: Memory
 ) -> AbstractAsyncContextManager[Sender]:
+    del memory
     return mqtt.open_mqtt(
         name, settings, site, house.clock,
         current_alarms=house.desk.alarms, current_orders=house.desk.orders,
@@ -255,7 +272,21 @@ def _open_mqtt(
     )  # fmt: skip
 
 
+def _open_sparkplug(
+    name: str, settings: sparkplug.Settings, site: SiteView, house: House, refusal: type[Exception], memory: Memory
+) -> AbstractAsyncContextManager[Sender]:
+    return sparkplug.open_sparkplug(
+        name, settings, site, house.clock,
+        live=house.desk.live, newest=lambda: int(house.store.stats()["last_seq"]),
+        bdseq=sparkplug.Bdseq(
+            memory.get("bdseq") if memory.knows("bdseq") else None, lambda number: memory.keep(bdseq=number)
+        ),
+        current_alarms=house.desk.alarms, write=house.desk.write_point, refusal=refusal,
+    )  # fmt: skip
+
+
 _OPEN: Mapping[str, Callable[..., AbstractAsyncContextManager[Sender]]] = {
     "influxdb": _open_influxdb,
     "mqtt": _open_mqtt,
+    "sparkplug": _open_sparkplug,
 }

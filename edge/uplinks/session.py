@@ -17,11 +17,12 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 import aiomqtt
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from drivers.driver import Clock
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.shape import Stats, UplinkDown, UplinkSettings
+from edge.uplinks.shape import Stats, UplinkDown
+from edge.uplinks.tls import NetworkSettings
 
 CONNECT_S = 5.0
 CONFIRM_S = 15.0
@@ -39,15 +40,12 @@ AT_ONCE = 20
 log = logging.getLogger(__name__)
 
 
-class BrokerSettings(UplinkSettings):
+class BrokerSettings(NetworkSettings):
     """Where the broker is and who we are there. Each type of uplink extends it."""
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """1883, or 8883 with tls, where it says nothing."""
-    username: str | None = None
-    password: SecretStr | None = None
-    tls: bool = False
 
 
 class Session(ABC):
@@ -67,6 +65,10 @@ class Session(ABC):
         self._why = "not connected"
         self._tried = asyncio.Event()
         self._over: asyncio.Future[None] | None = None
+        self._finished = False
+        self.lost_s = 0.0
+        """Monotonic time at which the last session ended."""
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: asyncio.TaskGroup | None = None
         self._errands = 0
         self._jitter = random.Random(name)
@@ -82,9 +84,11 @@ class Session(ABC):
     async def begin(self, client: Outbox) -> None:
         """Connected: return once rows may be sent. Messages are heard meanwhile."""
 
+    @abstractmethod
     async def hear(self, client: Outbox, message: aiomqtt.Message) -> None:
         """A message has come in. What it raises, apart from MqttError, ends the uplink."""
 
+    @abstractmethod
     async def end(self, client: Outbox) -> None:
         """Before an intended disconnect: the broker sends no will then."""
 
@@ -108,17 +112,47 @@ class Session(ABC):
         except aiomqtt.MqttError as error:
             raise self.broken(client, error) from None
 
+    async def all_taken(self, client: Outbox, topic: str) -> None:
+        """Return once the broker has read everything that was published before. Raises UplinkDown.
+
+        For QoS 0, which nobody confirms: a broker answers what comes over one connection in order, so its answer to
+        an UNSUBSCRIBE, of a topic that we have not subscribed to, says that it has all that went before.
+        """
+        gone = self._gone
+        asked = asyncio.ensure_future(client.unsubscribe(topic, timeout=CONFIRM_S))
+        try:
+            await asyncio.wait({asked, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not asked.done() or self._client is not client:
+                raise UplinkDown(self._why, LOOK_AGAIN_S)
+            asked.result()
+        except aiomqtt.MqttError as error:
+            raise self.broken(client, error) from None
+        finally:
+            asked.cancel()
+            await asyncio.wait({asked})
+
     def broken(self, client: Outbox, error: aiomqtt.MqttError) -> UplinkDown:
         """Give a connection up that did not do what it must; what `send` raises then."""
         if self._client is client:
             self.finish(f"{self.where()} did not confirm: {error}")
         return UplinkDown(self._why, LOOK_AGAIN_S)
 
+    def waits(self, why: str) -> None:
+        """Connected, but rows may not be sent yet; `why` is for staff."""
+        self._why = self.stats.last_error = why
+        self.stats.state = "down"
+        self._tried.set()
+
     def finish(self, why: str) -> None:
         """End this session; another begins after a pause."""
-        self._why, self._client = why, None
+        self._why, self._client, self._finished = why, None, True
         if self._over is not None and not self._over.done():
             self._over.set_exception(aiomqtt.MqttError(why))
+
+    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside all else for as long as the session lasts, whatever else there is to do."""
+        assert self._tasks is not None  # noqa: S101  # called while there is a session
+        self._tasks.create_task(work)
 
     def errand(self, work: Coroutine[Any, Any, None]) -> bool:
         """Do something beside all else for as long as the session lasts; False where too much is under way."""
@@ -158,7 +192,7 @@ class Session(ABC):
                 except* (aiomqtt.MqttError, OSError) as group:
                     error, stood = _first(group), self.stats.state == "up"
                     what = "has gone" if stood else "cannot be reached"
-                    if not (self._over and self._over.done()):
+                    if not self._finished:
                         self._why = f"{self.where()} {what}: {error or type(error).__name__}"
                 # A connection that stood begins anew with short pauses.
                 failures = 0 if stood else failures + 1
@@ -171,7 +205,7 @@ class Session(ABC):
 
     async def _connect(self) -> None:
         """One connection, for as long as it lasts; ends by MqttError or OSError."""
-        self._over = None
+        self._over, self._finished = None, False
         await self._reach()
         made = self._made(await self.prepare())
         async with made as client, asyncio.TaskGroup() as tasks:
@@ -179,6 +213,7 @@ class Session(ABC):
             client.pending_calls_threshold = 2 * IN_FLIGHT
             over = self._over = asyncio.get_running_loop().create_future()
             self._tasks, self._errands = tasks, 0
+            self._gone = asyncio.get_running_loop().create_future()
             try:
                 tasks.create_task(_until(over))
                 listening = tasks.create_task(self._listen(client))
@@ -188,6 +223,8 @@ class Session(ABC):
                 await listening
             finally:
                 self._client = self._tasks = None
+                self.lost_s = self.clock.mono_s()
+                self._gone.set_result(None)
                 if not over.cancel():
                     over.exception()  # somebody has seen it
                 client.give_up(self._why)
@@ -204,16 +241,15 @@ class Session(ABC):
             await writer.wait_closed()
 
     def _made(self, will: aiomqtt.Will | None) -> Outbox:
-        password = self._settings.password
         return Outbox(
             self._settings.host,
             self._port,
             username=self._settings.username,
-            password=password.get_secret_value() if password else None,
+            password=self._settings.secret,
             # Always the same: the broker then ends a dead connection of ours, and its will, before this one begins.
             identifier=self._identifier,
             clean_session=True,
-            tls_params=aiomqtt.TLSParameters() if self._settings.tls else None,
+            tls_context=self._settings.context(),
             will=will,
             timeout=CONNECT_S,
             keepalive=30,

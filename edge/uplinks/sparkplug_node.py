@@ -10,11 +10,12 @@ of its past, with every value null and bad, and dies again a while after the las
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from drivers.point import Value
 from edge.uplinks.shape import Row, SiteView
+from edge.uplinks.sparkplug_metrics import Signal, asked, signals_of
 from edge.uplinks.sparkplug_payload import (
     BAD,
     GOOD,
@@ -37,30 +38,14 @@ REVIVED_S = 10.0
 """So long a dead device that has rows of its past to tell stays born after the last of them."""
 GONE = frozenset({"bad/comm", "bad/stale"})
 """Qualities of what cannot be read. An equipment all of whose points have one of them is dead."""
-TYPES: Mapping[str, DataType] = {
-    "bool": DataType.BOOLEAN,
-    "int": DataType.INT64,
-    "float": DataType.DOUBLE,
-    "text": DataType.STRING,
-}
 _CODES = {"good": GOOD, "bad/stale": STALE, "uncertain/stale": STALE, "uncertain/clock": STALE}
 """All others are bad: the specification knows three codes."""
 
 Message = tuple[str, bytes]
+Waiting = dict[str, list[tuple[Metric, DataType]]]
+"""Metrics that are still to be put into a message, by equipment."""
 Live = Callable[[str], tuple[Value, str, int]]
 """Value, quality and Unix time in ns (0: never) of the newest reading of a point."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """One point as a metric."""
-
-    id: str
-    name: str
-    alias: int
-    datatype: DataType
-    writable: bool
-    properties: Mapping[str, Property]
 
 
 @dataclass(slots=True)
@@ -73,6 +58,8 @@ class _Device:
     """Rows up to this number are older than what was told at its birth."""
     revived_s: float | None = None
     """When it last told of its past while it was dead; None where it lives."""
+    untold: set[str] = field(default_factory=set)
+    """Points of which late rows were told as historical and nothing newer: what the host shows of them is old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +91,7 @@ class Node:
         self._marked: set[int] = set()  # aliases whose newest value was told as not good
         self._devices = {
             equipment: _Device({signal.name: signal for signal in signals})
-            for equipment, signals in _signals(site).items()
+            for equipment, signals in signals_of(site).items()
         }
         self._next_alias = 1 + sum(len(device.signals) for device in self._devices.values())
         self._own: dict[str, int] = {}  # aliases of the node's own metrics
@@ -126,11 +113,13 @@ class Node:
         for device in self._devices.values():
             device.born, device.revived_s = False, None
         self._marked.clear()
-        metrics = [  # these two go by their names alone (tck-id-operational-behavior-data-commands-rebirth-name-aliases)
+        # These two go by their names alone: tck-id-operational-behavior-data-commands-rebirth-name-aliases.
+        metrics = [
             Metric(self.bdseq, now_ms, BDSEQ, datatype=DataType.INT64),
             Metric(False, now_ms, REBIRTH, datatype=DataType.BOOLEAN),
         ]
-        for name, told in (*self._figures.items(), *self._counts.items()):
+        figures: dict[str, Value] = {**self._figures, **self._counts}
+        for name, told in figures.items():
             datatype = DataType.STRING if isinstance(told, str) else DataType.INT64
             metrics.append(Metric(told, now_ms, name, self._alias(name), datatype))
         yield self._message("NBIRTH", "", [(m, m.datatype or DataType.INT64) for m in metrics], now_ms)
@@ -143,21 +132,26 @@ class Node:
         return any(self._live(signal.id)[1] not in GONE for signal in self._devices[equipment].signals.values())
 
     def settle(self, now_ms: int, mono_s: float) -> Iterator[Message]:
-        """What is born and cannot be read dies; what can be read and is dead is born."""
+        """What is born and cannot be read dies; what can be read and is dead is born; what is shown is the newest."""
         if not self.session:
             return
         for equipment, device in self._devices.items():
             alive = self.alive(equipment)
             if alive and (not device.born or device.revived_s is not None):
                 yield self._born(equipment, now_ms)
-            elif device.born and not alive:
-                if device.revived_s is None or mono_s - device.revived_s >= REVIVED_S:
-                    yield self._died(equipment, now_ms)
+            elif device.born and not alive and not _tells(device, mono_s):
+                yield self._died(equipment, now_ms)
+            elif device.born and device.untold:
+                told = [device.signals[name] for name in sorted(device.untold)]
+                device.untold.clear()
+                metrics = [(self._told(signal, now_ms, birth=False), signal.datatype) for signal in told]
+                yield self._message("DDATA", equipment, sorted(metrics, key=_time), now_ms)
 
     def _born(self, equipment: str, now_ms: int, *, past_s: float | None = None) -> Message:
         """The birth of a device: as it is, or with `past_s` (monotonic time) all null, to tell of its past."""
         device = self._devices[equipment]
         device.born, device.revived_s, device.mark = True, past_s, self._newest()
+        device.untold.clear()
         past = past_s is not None
         metrics = [(self._told(each, now_ms, null=past), each.datatype) for each in device.signals.values()]
         return self._message("DBIRTH", equipment, metrics, now_ms)
@@ -171,22 +165,17 @@ class Node:
 
     def data(self, rows: Sequence[Row], now_ms: int, mono_s: float, *, late: bool) -> Iterator[Message]:
         """Rows, those of one device together; births and deaths where they show them."""
-        waiting: dict[str, list[tuple[Metric, DataType]]] = {}
+        waiting: Waiting = {}
         for row in rows:
             device = self._devices.get(row.equipment)
             if device is None:  # of an equipment that has left the site file: nobody was told of it at the birth
                 continue
-            past = late or (device.born and row.seq <= device.mark)
-            if not device.born or (device.revived_s is not None and not past):
-                alive = self.alive(row.equipment)
-                if not alive and not late and _all_gone(row):
-                    continue  # it is dead, and that is what the row says
-                if alive or not device.born:
-                    yield from self._flushed(row.equipment, waiting, now_ms)
-                    yield self._born(row.equipment, now_ms, past_s=None if alive else mono_s)
-                past = True  # the birth was told after the row
-            if device.revived_s is not None:
-                device.revived_s = mono_s
+            past = yield from self._ready(device, row, waiting, now_ms, mono_s, late=late)
+            if past is None:
+                continue
+            if row.seq > device.mark:
+                known = device.signals.keys() & row.points
+                device.untold = device.untold | known if past else device.untold - known
             told = waiting.setdefault(row.equipment, [])
             metrics = list(self._metrics(device, row, past))
             if told and (len(told) + len(metrics) > LARGEST or _before(metrics, told)):
@@ -199,9 +188,24 @@ class Node:
         for equipment in list(waiting):
             yield from self._flushed(equipment, waiting, now_ms)
 
-    def _flushed(
-        self, equipment: str, waiting: dict[str, list[tuple[Metric, DataType]]], now_ms: int
-    ) -> Iterator[Message]:
+    def _ready(
+        self, device: _Device, row: Row, waiting: Waiting, now_ms: int, mono_s: float, *, late: bool
+    ) -> Generator[Message, None, bool | None]:
+        """See that the device of a row is born. Whether the row is of the past; None: nothing to tell."""
+        past = late or (device.born and row.seq <= device.mark)
+        if not device.born or (device.revived_s is not None and not past):
+            alive = self.alive(row.equipment)
+            if not alive and not late and _all_gone(row):
+                return None  # it is dead, and that is what the row says
+            if alive or not device.born:
+                yield from self._flushed(row.equipment, waiting, now_ms)
+                yield self._born(row.equipment, now_ms, past_s=None if alive else mono_s)
+            past = True  # the birth was told after the row
+        if device.revived_s is not None:
+            device.revived_s = mono_s
+        return past
+
+    def _flushed(self, equipment: str, waiting: Waiting, now_ms: int) -> Iterator[Message]:
         metrics = waiting.pop(equipment, [])
         for at in range(0, len(metrics), LARGEST):
             yield self._message("DDATA", equipment, metrics[at : at + LARGEST], now_ms)
@@ -282,7 +286,7 @@ class Node:
             signal = by_alias.get(metric.alias) if metric.alias is not None else device.signals.get(metric.name or "")
             if signal is None:
                 raise ValueError(f"no metric {metric.name or metric.alias!r} of {equipment}")
-            yield Order(signal, _asked(metric.value, signal.datatype))
+            yield Order(signal, asked(metric.value, signal.datatype))
 
     # Messages
 
@@ -299,22 +303,13 @@ class Node:
         return self.topic(kind, equipment), encode(metrics, now_ms, self._seq)
 
 
-def _signals(site: SiteView) -> dict[str, list[Signal]]:
-    """Every point as a metric, numbered in the site's order."""
-    found: dict[str, list[Signal]] = {equipment: [] for equipment in site.equipment}
-    for alias, (point_id, view) in enumerate(site.points.items(), 1):
-        equipment, _, name = point_id.rpartition(".")
-        properties: dict[str, Property] = {
-            "documentation": (DataType.STRING, view.title.get(site.language, name)),
-            "readOnly": (DataType.BOOLEAN, not view.writable),
-        }
-        for key, value in (("engUnit", view.unit), ("engLow", view.low), ("engHigh", view.high)):
-            if isinstance(value, str) and value:
-                properties[key] = DataType.STRING, value
-            elif isinstance(value, int | float):
-                properties[key] = DataType.DOUBLE, float(value)
-        found[equipment].append(Signal(point_id, name, alias, TYPES[view.kind], view.writable, properties))
-    return found
+def _time(metric: tuple[Metric, DataType]) -> int:
+    return metric[0].time_ms or 0
+
+
+def _tells(device: _Device, mono_s: float) -> bool:
+    """Whether a dead device is still telling of its past."""
+    return device.revived_s is not None and mono_s - device.revived_s < REVIVED_S
 
 
 def _all_gone(row: Row) -> bool:
@@ -324,17 +319,3 @@ def _all_gone(row: Row) -> bool:
 def _before(metrics: Sequence[tuple[Metric, DataType]], told: Sequence[tuple[Metric, DataType]]) -> bool:
     """Whether a clock has gone back: within one message times only rise."""
     return bool(metrics) and (metrics[0][0].time_ms or 0) < (told[-1][0].time_ms or 0)
-
-
-def _asked(value: Value, datatype: DataType) -> Value:
-    """The value of a command as its point's kind; hosts are free with the types of numbers. Raises ValueError."""
-    if isinstance(value, float) and datatype is DataType.INT64 and value.is_integer():
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        if datatype is DataType.DOUBLE:
-            return float(value)
-        if datatype is DataType.BOOLEAN and value in (0, 1):
-            return bool(value)
-    if value is None or not fits(value, datatype):
-        raise ValueError(f"{value!r} is no value of type {datatype.name}")
-    return value

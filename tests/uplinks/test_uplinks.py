@@ -51,6 +51,9 @@ class House:
     def incidents(self) -> list[dict[str, Any]]:
         return []
 
+    def live(self, point_id: str) -> tuple[Value, str, int]:
+        raise AssertionError(point_id)
+
     async def write_point(
         self, point_id: str, value: Value, who: str, reason: str, for_s: float | None = None
     ) -> dict[str, Any]:
