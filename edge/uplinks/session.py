@@ -14,7 +14,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import aiomqtt
 from pydantic import Field
@@ -36,6 +36,8 @@ QUEUED = 1000
 """Incoming messages that may wait; more are dropped by the library."""
 AT_ONCE = 20
 """Errands (commands, requests) that may be under way at a time; more are refused."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +64,11 @@ class Session(ABC):
         self._identifier = identifier
         self._port = settings.port or (8883 if settings.tls else 1883)
         self._client: Outbox | None = None
+        self._connected: Outbox | None = None  # also before rows may be sent
         self._why = "not connected"
         self._tried = asyncio.Event()
         self._over: asyncio.Future[None] | None = None
-        self._finished = False
+        self._finished = self._stood = False
         self.lost_s = 0.0
         """Monotonic time at which the last session ended."""
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -112,6 +115,20 @@ class Session(ABC):
         except aiomqtt.MqttError as error:
             raise self.broken(client, error) from None
 
+    async def say(self, client: Outbox, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish with QoS 1; return once the broker has it. Raises MqttError."""
+        await surely(client.publish(topic, payload, 1, retain))
+
+    def drop(self, client: Outbox, topic: str, payload: bytes) -> None:
+        """Publish with QoS 0, at once. Raises MqttError where there is no connection."""
+        info = client._client.publish(topic, payload, 0)
+        if info.rc:
+            raise aiomqtt.MqttCodeError(info.rc, "Could not publish message")
+
+    async def hears(self, client: Outbox, *topics: str) -> None:
+        """Subscribe with QoS 1. Raises MqttError."""
+        await surely(client.subscribe([(topic, 1) for topic in topics]))
+
     async def all_taken(self, client: Outbox, topic: str) -> None:
         """Return once the broker has read everything that was published before. Raises UplinkDown.
 
@@ -119,10 +136,12 @@ class Session(ABC):
         an UNSUBSCRIBE, of a topic that we have not subscribed to, says that it has all that went before.
         """
         gone = self._gone
-        asked = asyncio.ensure_future(client.unsubscribe(topic, timeout=CONFIRM_S))
+        asked = asyncio.ensure_future(client.unsubscribe(topic, timeout=CONFIRM_S + GOODBYE_S))
         try:
-            await asyncio.wait({asked, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not asked.done() or self._client is not client:
+            await asyncio.wait({asked, gone}, timeout=CONFIRM_S, return_when=asyncio.FIRST_COMPLETED)
+            if not asked.done() and not gone.done():
+                raise self.broken(client, aiomqtt.MqttError("Operation timed out"))
+            if gone.done() or self._client is not client:
                 raise UplinkDown(self._why, LOOK_AGAIN_S)
             asked.result()
         except aiomqtt.MqttError as error:
@@ -132,9 +151,13 @@ class Session(ABC):
             await asyncio.wait({asked})
 
     def broken(self, client: Outbox, error: aiomqtt.MqttError) -> UplinkDown:
-        """Give a connection up that did not do what it must; what `send` raises then."""
+        """Give a connection up that did not do what it must; what `send` raises then.
+
+        It is cut off: after a DISCONNECT the broker would not publish our will.
+        """
         if self._client is client:
             self.finish(f"{self.where()} did not confirm: {error}")
+            _cut(client)
         return UplinkDown(self._why, LOOK_AGAIN_S)
 
     def waits(self, why: str) -> None:
@@ -146,6 +169,7 @@ class Session(ABC):
     def finish(self, why: str) -> None:
         """End this session; another begins after a pause."""
         self._why, self._client, self._finished = why, None, True
+        self.stats.state, self.stats.last_error = "down", why
         if self._over is not None and not self._over.done():
             self._over.set_exception(aiomqtt.MqttError(why))
 
@@ -169,12 +193,14 @@ class Session(ABC):
 
     async def close(self) -> None:
         """Say goodbye (a will is sent only for those who do not) and disconnect."""
-        client, self._client = self._client, None
+        client, self._client = self._connected, None
         if client is not None:
             client.timeout = GOODBYE_S
-            with suppress(aiomqtt.MqttError, TimeoutError):
+            try:
                 async with asyncio.timeout(GOODBYE_S):
                     await self.end(client)
+            except (aiomqtt.MqttError, TimeoutError):
+                _cut(client)  # then the will must say it
         while not self._life.done():  # a task group that is ending by itself loses a cancellation
             self._life.cancel()
             await asyncio.wait({self._life}, timeout=GOODBYE_S)
@@ -186,16 +212,16 @@ class Session(ABC):
         try:
             while True:
                 self._why = f"{self.where()} has gone"
-                stood = False
+                self._stood = False
                 try:
                     await self._connect()
                 except* (aiomqtt.MqttError, OSError) as group:
-                    error, stood = _first(group), self.stats.state == "up"
-                    what = "has gone" if stood else "cannot be reached"
+                    error = _first(group)
+                    what = "has gone" if self._stood else "cannot be reached"
                     if not self._finished:
                         self._why = f"{self.where()} {what}: {error or type(error).__name__}"
                 # A connection that stood begins anew with short pauses.
-                failures = 0 if stood else failures + 1
+                failures = 0 if self._stood else failures + 1
                 self.stats.state, self.stats.last_error = "down", self._why
                 self._tried.set()
                 pause = min(FIRST_PAUSE_S * 2 ** min(failures, 16), LONGEST_PAUSE_S)
@@ -212,17 +238,17 @@ class Session(ABC):
             assert isinstance(client, Outbox)  # noqa: S101  # gives back itself
             client.pending_calls_threshold = 2 * IN_FLIGHT
             over = self._over = asyncio.get_running_loop().create_future()
-            self._tasks, self._errands = tasks, 0
+            self._tasks, self._errands, self._connected = tasks, 0, client
             self._gone = asyncio.get_running_loop().create_future()
             try:
                 tasks.create_task(_until(over))
                 listening = tasks.create_task(self._listen(client))
                 await self.begin(client)
-                self._client, self.stats.state = client, "up"
+                self._client, self._stood, self.stats.state = client, True, "up"
                 self._tried.set()
                 await listening
             finally:
-                self._client = self._tasks = None
+                self._client = self._connected = self._tasks = None
                 self.lost_s = self.clock.mono_s()
                 self._gone.set_result(None)
                 if not over.cancel():
@@ -271,6 +297,24 @@ class Session(ABC):
 
 async def _until(over: asyncio.Future[None]) -> None:
     await over
+
+
+async def surely(work: Coroutine[Any, Any, T]) -> T:
+    """Await a call of aiomqtt, which can lose a cancellation (`wait_for` of Python 3.11) and so must run apart."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task})
+        return task.result()
+    finally:
+        task.cancel()
+
+
+def _cut(client: Outbox) -> None:
+    """End a connection without a DISCONNECT."""
+    wire = client._client.socket()
+    if isinstance(wire, socket.socket):
+        with suppress(OSError):
+            wire.shutdown(socket.SHUT_RDWR)
 
 
 def bytes_of(message: aiomqtt.Message) -> bytes:

@@ -27,7 +27,7 @@ from drivers.point import Value
 from drivers.units import Seconds
 from edge import __version__
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import LOOK_AGAIN_S, BrokerSettings, Session, bytes_of
+from edge.uplinks.session import LOOK_AGAIN_S, BrokerSettings, Session, bytes_of, surely
 from edge.uplinks.shape import Row, SiteView, UplinkDown
 from edge.uplinks.sparkplug_host import PrimaryHost
 from edge.uplinks.sparkplug_node import NAMESPACE, REBIRTH, Live, Message, Node, Order
@@ -150,11 +150,11 @@ class Sparkplug(Session):
         self._rebirth, self._news, self._dead = asyncio.Event(), asyncio.Event(), False
         self._host.forget()
         self._host_changed.clear()
-        await client.subscribe(self._node.topic("NCMD"), 1)
+        await self.hears(client, self._node.topic("NCMD"))
         if self._mine.commands:
-            await client.subscribe(self._node.topic("DCMD", "+"), 1)
+            await self.hears(client, self._node.topic("DCMD", "+"))
         if self._mine.primary_host:
-            await client.subscribe([(topic, 1) for topic in self._host.topics], 1)
+            await self.hears(client, *self._host.topics)
             await self._wait_for_host()
         self._forget(self.lost_s)
         async with self._turn:
@@ -163,7 +163,7 @@ class Sparkplug(Session):
             for at in range(0, len(again), self.batch):
                 rows = again[at : at + self.batch]
                 await self._publish(client, self._node.data(rows, self._now_ms(), self.clock.mono_s(), late=True))
-            await client.unsubscribe(self._node.topic("NDEATH"))
+                await surely(client.unsubscribe(self._node.topic("NDEATH")))
         self.beside(self._rebirths(client))
         self.beside(self._figures(client))
         self.beside(self._settled(client))
@@ -180,7 +180,7 @@ class Sparkplug(Session):
         if self._node.session:
             self._dead = True
             topic, payload = self._node.death(self._now_ms())
-            await client.publish(topic, payload, 1)
+            await self.say(client, topic, payload)
 
     async def _births(self, client: Outbox) -> None:
         await self._publish(client, self._node.birth(self._now_ms(), self._counts()))
@@ -190,7 +190,7 @@ class Sparkplug(Session):
         count = 0
         while not self._dead and (message := next(messages, None)):
             topic, payload = message
-            await client.publish(topic, payload, 0)
+            self.drop(client, topic, payload)
             count += 1
             if count % AT_A_TIME == 0:
                 await asyncio.sleep(0)

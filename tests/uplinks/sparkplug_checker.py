@@ -31,7 +31,9 @@ class SparkplugHost:
     def __init__(self, group: str, node: str, primary_host: str | None = None) -> None:
         self.group, self.node, self.primary_host = group, node, primary_host
         self.online = False
-        self.host_online = False
+        self.host_online = self.host_seen = False
+        self.must_die: set[object] = set()
+        """Numbers of connections that were born while the primary host was away and have not died."""
         self.bdseq: int | None = None
         self.devices: dict[str, Device] = {}
         self.own = Device()
@@ -46,6 +48,7 @@ class SparkplugHost:
         """Hear one message."""
         if "STATE" in topic.split("/")[:2]:
             self.host_online = b"true" in data or data == b"ONLINE"
+            self.host_seen |= self.host_online
             return
         levels = topic.split("/")
         assert levels[0] == "spBv1.0", "tck-id-topic-structure-namespace-a"
@@ -87,8 +90,10 @@ class SparkplugHost:
             self._data(device, kind, payload.metrics)
 
     def _node_birth(self, metrics: Any, seq: int) -> None:
-        if self.primary_host is not None:
-            assert self.host_online, "tck-id-message-flow-edge-node-birth-publish-phid-wait"
+        if self.primary_host is not None and not self.host_online:
+            # It was under way when the host left, and must die at once.
+            assert self.host_seen, "tck-id-message-flow-edge-node-birth-publish-phid-wait"
+            self.must_die.add({metric.name: metric.value for metric in metrics}["bdSeq"])
         assert seq == 0, "tck-id-payloads-sequence-num-zero-nbirth"
         by_name = {metric.name: metric for metric in metrics}
         bdseq, rebirth = by_name["bdSeq"], by_name["Node Control/Rebirth"]
@@ -113,6 +118,7 @@ class SparkplugHost:
         assert seq is None, "tck-id-payloads-ndeath-seq"
         [bdseq] = metrics
         assert bdseq.name == "bdSeq"
+        self.must_die.discard(bdseq.value)
         if bdseq.value == self.bdseq:  # else a will of before, which a host ignores
             self.online = False
             for device in self.devices.values():
