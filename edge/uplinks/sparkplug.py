@@ -119,7 +119,7 @@ class Sparkplug(Session):
             raise self.broken(client, error) from None
         await self.all_taken(client, self._node.topic("NDEATH"))
         self._remember(rows)
-        self.stats.rejected = self._node.unfit
+        self.stats.rejected, self.stats.last_reject = self._node.unfit, self._node.last_unfit
 
     def _remember(self, rows: Sequence[Row]) -> None:
         now_s = self.clock.mono_s()

@@ -83,6 +83,7 @@ class Node:
         """Whether the node is born."""
         self.unfit = 0
         """Values that cannot be told in their point's type; they went out as null."""
+        self.last_unfit = ("", "")
         self._group, self._name = group, name
         self._live, self._newest = live, newest
         self._figures = figures
@@ -226,6 +227,7 @@ class Node:
         """A value in its metric's type, and the code of its quality."""
         if value is not None and not fits(value, signal.datatype):
             self.unfit += 1
+            self.last_unfit = f"{signal.id}: {str(value)[:200]}", f"is no value of type {signal.datatype.name}"
             value = None
         code = _CODES.get(quality, BAD)
         return value, BAD if value is None and code == GOOD else code
