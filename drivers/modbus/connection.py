@@ -7,7 +7,7 @@ which of them answer, `codec` says what they mean.
 
 On RTU an answer carries no number. A unit that owes one (it timed out) is therefore not asked again before its
 late answer has come or as long again as the time-out has passed; the other units are asked meanwhile. An answer
-that comes still later than that, to a request of the same shape, cannot be told apart on this protocol.
+that comes still later, or twice, and has the form of what is asked then, is told apart as far as it can be (`doubt`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from drivers.modbus import requests
 from drivers.modbus.check import check
 from drivers.modbus.codec import decode as decode_one
 from drivers.modbus.codec import encode, qualities
+from drivers.modbus.doubt import CLEAR, Doubts
 from drivers.modbus.fingerprint import FingerprintKeys
 from drivers.modbus.frames import Asked, BrokenFrame, Gate, RtuGate, TcpGate
 from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, RtuTcpSettings, TcpSettings, UnitKeys
@@ -36,17 +37,23 @@ DEAF = 4
 """After so many time-outs without a byte from anybody a network connection is made anew."""
 _FORGET = 1 / 16
 """Of how much earlier than expected an answer began, this part is expected of the next."""
+_USUAL = (0.75, 1.15)
+"""An answer begins within these times of when it usually does, at the latest; another one is early or late."""
+_LATEST, _LATEST_S = 1.25, 0.015
+"""So many times as late, and so many seconds: nothing is waited for any longer that may answer besides."""
 
 
 class Kept:
     """What is kept of one planned request: its PDU, and the newest answer."""
 
-    __slots__ = ("begin_s", "data", "pdu", "qualities", "values")
+    __slots__ = ("begin_s", "data", "form", "pdu", "qualities", "values")
 
     def __init__(self, request: ReadRequest, begin_s: float) -> None:
         self.begin_s = begin_s
         """How long after the request its answer begins, the device's patience apart; learned."""
         self.pdu = requests.read(request.table, request.address, request.count)
+        self.form = request.unit_id, self.pdu[0], Asked.by(request.unit_id, self.pdu).size
+        """All that an answer on a serial line shows of what it answers."""
         self.data: bytes | None = None
         self.values: tuple[Value, ...] = ()
         self.qualities: tuple[Quality, ...] | None = None
@@ -67,6 +74,7 @@ class ModbusLink:
         self._owing: dict[int, tuple[float, asyncio.Event, Asked]] = {}
         """Units whose answer may still come: until when, what tells that it came, and what it will look like."""
         self._kept: dict[ReadRequest, Kept] = {}
+        self._doubts = Doubts()
         self._wire = self._new_wire()
         self._unheard = 0
         """Time-outs in a row without a byte from anybody on this connection."""
@@ -105,9 +113,49 @@ class ModbusLink:
                 request.device.id, request.unit_id, request.pause_s, request.wire_s, kept.pdu,
                 timeout_s=timeout_s, start_s=kept.begin_s,
             )  # fmt: skip
+            if self._rtu and self._doubts.asked(request, kept.form):
+                answer = await self._beyond_doubt(request, kept, answer, timeout_s)
             begun_s = self._wire.begun_s or 0.0  # adapters and serial servers hold bytes back, each in its way
             kept.begin_s += (begun_s - kept.begin_s) * (1.0 if begun_s > kept.begin_s else _FORGET)
         return self._batch(request, kept, answer)
+
+    async def _beyond_doubt(self, request: ReadRequest, kept: Kept, answer: bytes, timeout_s: float | None) -> bytes:
+        """The answer, where it is its own block's; else the other one that comes, or that comes to a second request.
+
+        What comes early may be another block's, late or doubled: then the true one comes within its usual time.
+        """
+        doubts, form, unit = self._doubts, kept.form, request.unit_id
+        leaning = doubts.leaning(request, form, answer)
+        restless = leaning >= CLEAR and doubts.restless(unit, self._wire.now_s())
+        chosen: bytes | None = answer
+        if leaning > 0 or restless:
+            begun = (self._wire.begun_s or 0.0) / kept.begin_s
+            answers = [answer, *await self._answers_more(kept, len(answer) * self._line.character_s, unit)]
+            chosen = doubts.choose(request, form, answers)
+            if len(answers) > 1:
+                doubts.restless(unit, self._wire.now_s(), note=True)
+            elif not _USUAL[0] <= begun <= _USUAL[1]:
+                chosen = None
+        if chosen is None:
+            self._bad_frame("doubtful")
+            chosen = await self._exchange(
+                request.device.id, unit, request.pause_s, request.wire_s, kept.pdu,
+                timeout_s=timeout_s, start_s=kept.begin_s,
+            )  # fmt: skip
+        doubts.taken(request, form, chosen)
+        return chosen
+
+    async def _answers_more(self, kept: Kept, characters_s: float, unit: int) -> list[bytes]:
+        """What else comes in answer to the same request until the latest that its true answer may."""
+        until_s = self._wire.sent_s + kept.begin_s * _LATEST + _LATEST_S
+        until_s += characters_s if isinstance(self._settings, RtuSettings) else 0.0
+        packet = self._gate.packet(unit, kept.pdu)
+        found = []
+        with suppress(TimeoutError, BrokenFrame, ConnectionResetError):
+            while (left_s := until_s - self._wire.now_s()) > 0:
+                found.append(self._gate.pdu(await self._wire.again(packet, left_s)))
+        self._gate.end()
+        return [each for each in found if not each[0] & 0x80]
 
     def _keep(self, request: ReadRequest) -> Kept:
         kept = self._kept.get(request)
@@ -235,6 +283,7 @@ class ModbusLink:
         if self._rtu and not self._gate.begun():
             until_s = asyncio.get_running_loop().time() + self.settle_s
             self._owing[unit] = (until_s, asyncio.Event(), Asked.by(unit, pdu))
+            self._doubts.restless(unit, self._wire.now_s(), note=True)
         if self._gate.end():
             return BadAnswer(f"{who}: unit {unit} on {self._name}: the answer is cut short; {self._check()}")
         self.tally.timeouts += 1
@@ -264,6 +313,7 @@ class ModbusLink:
 
     def _stray(self, unit: int, pdu: bytes) -> None:
         """A frame that nobody waits for; it may be the one that was owed."""
+        self._doubts.restless(unit, self._wire.now_s(), note=True)
         owing = self._owing.get(unit)
         if owing and owing[2].mismatch(unit, pdu) is None:
             del self._owing[unit]

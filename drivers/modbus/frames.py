@@ -114,6 +114,11 @@ class Gate(ABC):
         self._held += data
         return self._search()
 
+    def again(self, packet: bytes) -> bytes:
+        """Another answer to a request is waited for. Returns it where it has come already. Raises `BrokenFrame`."""
+        self._asked = self._expect(packet)
+        return self._search()
+
     def end(self) -> bool:
         """Nobody waits any more. True where part of a frame had come; it is counted and dropped."""
         self._asked = None

@@ -7,6 +7,7 @@ Modbus Application Protocol V1.1b3 (PDU) and Modbus over Serial Line V1.02 (char
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -24,6 +25,8 @@ TCP_EXCHANGE_S = 0.002
 REQUEST_CHARACTERS = 8
 _ANSWER_CHARACTERS = 5
 """Unit, function, byte count and two of CRC, around the data."""
+WIDER = 0.05
+"""By this part of its own time a request may take longer, so that its answer differs from its neighbours'."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,19 +84,79 @@ def line_of(settings: ModbusSettings) -> Line:
     return Line(character_s, silence_s, TCP_EXCHANGE_S if isinstance(settings, RtuTcpSettings) else 0.0)
 
 
-def plan(settings: ModbusSettings, devices: Sequence[Device]) -> list[ReadRequest]:
+def plan(settings: ModbusSettings, devices: Sequence[Device], *, apart: bool = True) -> list[ReadRequest]:
     """The requests that read every point of every device at its period, or faster where that is cheaper.
 
     A point with period 0 is read only when it is written. Devices that share a unit id keep requests of their
-    own. Raises ValueError, naming the point, where one cannot be read at all within its device's limits.
+    own. On a serial line, requests of one unit get different sizes where that costs next to nothing (`apart`), so
+    that a late answer to one cannot be taken for another's. Raises ValueError, naming the point, where one cannot
+    be read at all within its device's limits.
     """
     line = line_of(settings)
-    requests: list[ReadRequest] = []
-    for device in devices:
-        for points in _tables(device):
-            for island in _islands(device, points):
-                requests += [_request(device, run, settings, line) for run in _runs(device, island, settings, line)]
-    return requests
+    reads = [
+        _Read.of(device, run, island)
+        for device in devices
+        for points in _tables(device)
+        for island in _islands(device, points)
+        for run in _runs(device, island, settings, line)
+    ]
+    if apart and line.character_s:
+        _tell_apart(reads, settings, line)
+    return [_request(read, settings, line) for read in reads]
+
+
+@dataclass(slots=True)
+class _Read:
+    """One request in the making."""
+
+    device: Device
+    points: Sequence[Point]
+    table: Space
+    first: int
+    end: int
+    """Addresses from first to before end."""
+    around: Sequence[tuple[int, int]]
+    """The same of all points of its island: in between everything may be read."""
+
+    @classmethod
+    def of(cls, device: Device, points: Sequence[Point], island: Sequence[Point]) -> _Read:
+        places = [place(device, point) for point in points]
+        around = [place(device, point)[1:] for point in island]
+        return cls(device, points, places[0][0].register, places[0][1], max(end for _, _, end in places), around)
+
+    def size(self) -> int:
+        """Bytes of its answer."""
+        return _size(self.table, self.end - self.first)
+
+    def wider(self) -> list[tuple[int, int]]:
+        """How else it may begin and end, the least first; it cuts no other point in two."""
+        behind = [(self.first, end) for _, end in self.around if end > self.end]
+        before = [(first, self.end) for first, _ in self.around if first < self.first]
+        most = _most(self.table, _limits(self.device))
+        return sorted((way for way in (*behind, *before) if way[1] - way[0] <= most), key=lambda way: way[1] - way[0])
+
+
+def _size(table: Space, count: int) -> int:
+    return (count + 7) // 8 if _bits(table) else 2 * count
+
+
+def _tell_apart(reads: Sequence[_Read], settings: ModbusSettings, line: Line) -> None:
+    """Widen requests of one unit and table that have the same size, a little, so that their answers differ."""
+    forms = Counter((_unit(read.device).unit_id, read.table, read.size()) for read in reads)
+    for read in reads:
+        unit, table, size = _unit(read.device).unit_id, read.table, read.size()
+        if forms[unit, table, size] < 2:
+            continue
+        dear_s = WIDER * (line.exchange(size) + _own(read.device, settings))
+        for first, end in read.wider():
+            wider = _size(table, end - first)
+            if (wider - size) * line.character_s > dear_s:
+                break
+            if not forms[unit, table, wider]:
+                forms[unit, table, size] -= 1
+                forms[unit, table, wider] = 1
+                read.first, read.end = first, end
+                break
 
 
 def place(device: Device, point: Point) -> tuple[RegisterKeys, int, int]:
@@ -175,12 +238,10 @@ def _most(table: Space, limits: Limits) -> int:
     return limits.max_coils if _bits(table) else limits.max_registers
 
 
-def _request(device: Device, points: Sequence[Point], settings: ModbusSettings, line: Line) -> ReadRequest:
+def _request(read: _Read, settings: ModbusSettings, line: Line) -> ReadRequest:
+    device, points, table, start, count = read.device, read.points, read.table, read.first, read.end - read.first
     places = [place(device, point) for point in points]
-    start = places[0][1]
-    count = max(end for _, _, end in places) - start
     items = [(first - start, keys, point.kind) for point, (keys, first, _) in zip(points, places, strict=True)]
-    table = places[0][0].register
     bits = _bits(table)
     return ReadRequest(
         device=device,

@@ -38,7 +38,8 @@ class Wire(asyncio.Protocol):
         """None before it is open, and once it is lost."""
         self.begun_s: float | None = None
         """How long after the request the first byte of the newest answer came; None where none has."""
-        self._sent_s = 0.0
+        self.sent_s = 0.0
+        """When the newest request left."""
         self._gate = gate
         self._loop = asyncio.get_running_loop()
         self.now_s = precise(self._loop)
@@ -59,7 +60,7 @@ class Wire(asyncio.Protocol):
         timer = self._loop.call_later(timeout_s, expire, answer)
         if begin_s is not None:
             self._begin = self._loop.call_later(begin_s, expire, answer)
-        self._sent_s, self.begun_s = self.now_s(), None
+        self.sent_s, self.begun_s = self.now_s(), None
         self._gate.ask(packet)
         self.transport.write(packet)
         try:
@@ -67,6 +68,22 @@ class Wire(asyncio.Protocol):
         finally:
             timer.cancel()
             self._begun()
+            self._answer = None
+            self.quiet_since_s = self.now_s()
+
+    async def again(self, packet: bytes, timeout_s: float) -> bytes:
+        """Another frame that answers the request that was sent last. Raises as `exchange` does."""
+        if frame := self._gate.again(packet):
+            return frame
+        if self.transport is None:
+            raise ConnectionResetError
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        self._answer = answer
+        timer = self._loop.call_later(timeout_s, expire, answer)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
             self._answer = None
             self.quiet_since_s = self.now_s()
 
@@ -116,7 +133,7 @@ class Wire(asyncio.Protocol):
         """Bytes, in any pieces."""
         self.quiet_since_s = self.now_s()
         if self.begun_s is None:
-            self.begun_s = self.quiet_since_s - self._sent_s
+            self.begun_s = self.quiet_since_s - self.sent_s
         self._begun()
         answer = self._answer
         try:

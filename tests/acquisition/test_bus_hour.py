@@ -26,6 +26,7 @@ def test_no_reading_is_taken_for_another_device_s_while_devices_die_and_return(
     for seed in (1, 2, 3):
         counts = run(300, seed)
         assert counts["of another device"] == 0
+        assert counts["of another block"] == 0, "though all blocks have the same form"
         assert counts["good"] > 800
         assert min(counts[kind] for kind in ("deaths", "late", "twice", "cut short", "damaged")) > 0
 

@@ -6,6 +6,8 @@ Every register holds whose it is and where it lies, so that a reading which came
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -72,7 +74,39 @@ class Fleet(Units):
         if unit_id not in UNITS or unit_id in self.silent:
             return None
         _, address, count = struct.unpack(">BHH", pdu)
-        return struct.pack(f">BB{count}H", 3, 2 * count, *(register(unit_id, address + n) for n in range(count)))
+        words = [self.register(unit_id, address + n) for n in range(count)]
+        return struct.pack(f">BB{count}H", 3, 2 * count, *words)
+
+    def register(self, unit: int, address: int) -> int:
+        """What a register holds."""
+        return register(unit, address)
+
+
+class Living(Fleet):
+    """Devices whose values move, and still say in their lowest bits whose they are: unit and block.
+
+    `alike`: both blocks of a unit stand where the other does, as those of two equal channels may.
+    """
+
+    def __init__(self, turnaround_s: float, blocks: Sequence[int], *, alike: bool) -> None:
+        super().__init__(turnaround_s)
+        self._blocks = blocks
+        self._alike = alike
+
+    def register(self, unit: int, address: int) -> int:
+        """What a register holds now."""
+        block = max(each for each in self._blocks if each <= address)
+        place = address - block if self._alike else address
+        chance = random.Random(unit * 1000 + place)
+        middle, swing, seconds = chance.randrange(40, 900), chance.randrange(30), chance.uniform(5, 60)
+        now = middle + round(swing * math.sin(asyncio.get_running_loop().time() / seconds + address))
+        return now << 6 | (unit - 1) << 3 | self._blocks.index(block) << 2 | address & 3
+
+    def whose(self, batch: Batch) -> tuple[int, int]:
+        """Unit and first address that a batch's values say they are of."""
+        values = [value for value in batch.values if isinstance(value, int)]
+        unit, block = (values[0] >> 3 & 7) + 1, values[0] >> 2 & 1
+        return unit, self._blocks[block]
 
 
 class WatchedPty(PacedPty):

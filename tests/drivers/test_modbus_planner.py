@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from drivers.driver import Request
 from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, RtuTcpSettings, TcpSettings, UnitKeys
-from drivers.modbus.planner import plan
+from drivers.modbus.planner import ReadRequest, plan
 from drivers.modbus.runs import divides
 from drivers.point import Device, Point, Text
 
@@ -134,7 +134,7 @@ def test_no_plan_of_neighbouring_points_uses_the_wire_less(rows: list[tuple[int,
         )
         at += gap + width
     limits = {"max_registers": 60, "max_gap": 200}
-    planned = plan(RTU, [device(points, **limits)])
+    planned = plan(RTU, [device(points, **limits)], apart=False)
     cuts = itertools.product([False, True], repeat=len(points) - 1)
     shares = []
     for cut in cuts:
@@ -151,6 +151,62 @@ def test_no_plan_of_neighbouring_points_uses_the_wire_less(rows: list[tuple[int,
     for request in planned:
         assert all(divides(request.period_s, p.period_s) for p in request.block.points), "never slower than its own"
     assert sorted(p.id for r in planned for p in r.block.points) == sorted(p.id for p in points)
+
+
+def sizes(requests: Sequence[ReadRequest]) -> list[tuple[int, int]]:
+    return [(request.address, request.count) for request in requests]
+
+
+def test_blocks_of_one_unit_get_different_sizes_where_that_costs_next_to_nothing() -> None:
+    fast = [point(f"f{n}", address=n) for n in range(20)]
+    slow = [point(f"s{n}", address=20 + n, period_s=7.5) for n in range(20)]
+    of = device([*fast, *slow])
+    assert sizes(plan(RTU, [of], apart=False)) == [(0, 20), (20, 20)]
+    assert sizes(plan(RTU, [of])) == [(0, 21), (20, 20)], "one register of the neighbour's is read along"
+    assert share(plan(RTU, [of])) < 1.05 * share(plan(RTU, [of], apart=False))
+    assert sizes(plan(TCP, [of])) == sizes(plan(TCP, [of], apart=False)), "TCP has numbers to tell by"
+    made = plan(RTU, [of])[0]
+    assert made.decode(struct.pack(">21H", *range(21))) == tuple(range(20)), "and is nothing to this block"
+
+
+def test_a_block_is_never_made_wider_across_what_may_not_be_read_or_at_a_price() -> None:
+    lonely = [point("a", address=0), point("b", address=100)]
+    assert sizes(plan(RTU, [device(lonely)])) == [(0, 1), (100, 1)], "there is nothing beside them to read"
+    full = [point(f"p{n}", address=n) for n in range(32)]
+    assert sizes(plan(RTU, [device(full, max_registers=16)])) == [(0, 16), (16, 16)], "the device allows no more"
+    floats = [
+        point(f"f{n}", address=2 * n, type="float32", kind="float", period_s=1 + 6.5 * (n > 9)) for n in range(20)
+    ]
+    assert sizes(plan(RTU, [device(floats)])) == [(0, 20), (20, 20)], (
+        "half a value is not read, and a whole one is dear"
+    )
+    wide = [
+        point(f"f{n}", address=2 * n, type="float32", kind="float", period_s=1 + 6.5 * (n > 29)) for n in range(60)
+    ]
+    assert sizes(plan(RTU, [device(wide)])) == [(0, 62), (60, 60)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.sampled_from([1, 2]), st.sampled_from([1.0, 2.5, 7.0])), max_size=14),
+    st.integers(4, 20),
+)
+def test_telling_blocks_apart_costs_little_and_keeps_every_limit(
+    rows: list[tuple[int, int, float]], most: int
+) -> None:
+    types = {1: "uint16", 2: "uint32"}
+    points = [point(f"p{n}", address=a, type=types[w], period_s=t) for n, (a, w, t) in enumerate(rows)]
+    of = device(points, max_registers=most, max_gap=3, forbidden=[[30, 33]])
+    before, after = plan(RTU, [of], apart=False), plan(RTU, [of])
+    assert [r.block.points for r in after] == [r.block.points for r in before]
+    assert share(after) <= 1.05 * share(before)
+    assert len({r.count for r in after}) >= len({r.count for r in before})
+    mapped = {at for a, w, _ in rows for at in range(a, a + w)}
+    for request in after:
+        read = range(request.address, request.address + request.count)
+        assert request.count <= most
+        assert {request.address, read[-1]} <= mapped
+        assert not {at for at in read if 30 <= at <= 33 and at not in mapped}
 
 
 def test_a_slow_point_beside_a_fast_block_comes_with_it_only_where_that_saves_wire_time() -> None:
