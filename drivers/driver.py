@@ -54,6 +54,10 @@ class Clock(Protocol):
         """Seconds that only ever go forward."""
         ...
 
+    def known(self) -> bool:
+        """Whether the wall time is vouched for: kept by the kernel from outside, or taken for true by the daemon."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Wait on this clock."""
         ...

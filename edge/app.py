@@ -21,6 +21,7 @@ from drivers.driver import Clock
 from edge.clock import SystemClock
 from edge.console.server import Console, ConsoleBusy, serve_console
 from edge.desk import DeskRefused
+from edge.eras import keep_time
 from edge.house import House, build
 from edge.loop import settled
 from edge.notify import Notifier
@@ -39,6 +40,8 @@ KEEP_S = 60.0
 """How often meters, plans and alarm counts are written down: what a power cut may cost of them."""
 DELAYS_S = 5.0
 """How often alarm delays in progress are."""
+LOOK_S = 1.0
+"""How soon it shows that the time has become known, or has stepped."""
 DRAIN_S = 4.0
 """How long stopping may take; the unit's TimeoutStopSec is longer."""
 
@@ -63,6 +66,7 @@ async def run(
             downstream.create_task(house.dispatcher.run(), name="pushes"),
             downstream.create_task(_keep(house), name="keeper"),
             downstream.create_task(house.nightly.run(), name="nightly"),
+            downstream.create_task(_times(house), name="clock"),
             *(downstream.create_task(uplink(), name=name) for name, uplink in open_uplinks(house, DeskRefused)),
         ]
         notifier = Notifier()
@@ -99,7 +103,9 @@ async def _opened(site: Site, state: Path, clock: Clock) -> AsyncIterator[tuple[
         store = await stack.enter_async_context(
             open_readings(state / READINGS, site.storage.commit, site.storage.commit_longest)
         )
+        clock, eras = await keep_time(clock, site.time.source, site.time.trust_after, store, ledger)
         house = await build(site, state, ledger, store, clock)
+        house.keep_time(eras)
         console = await stack.enter_async_context(serve_console(house.desk, host, port, token=token, clock=clock))
         yield house, console
 
@@ -110,6 +116,15 @@ async def _ticks(house: House) -> None:
         await house.clock.sleep(TICK_S)
         house.engine.tick()
         house.watch_uplinks()
+        house.watch_box()
+
+
+async def _times(house: House) -> None:
+    """Look what the box's clock does."""
+    while True:
+        await house.clock.sleep(LOOK_S)
+        if house.eras is not None:
+            await house.eras.tick()
 
 
 async def _keep(house: House) -> None:

@@ -11,6 +11,8 @@ import heapq
 import itertools
 import time
 
+from edge.kerneltime import synchronised
+
 GRID_S = 0.05
 """What wakes by the clock wakes at multiples of this: waking a processor costs more than what is then done."""
 _COARSE_S = 0.25
@@ -23,8 +25,15 @@ class SystemClock:
     """The box's own clocks."""
 
     def wall_ns(self) -> int:
-        """Unix time in ns; may step when the box learns the time."""
-        return time.time_ns()
+        """Unix time in ns, to the millisecond; may step when the box learns the time.
+
+        A finer stamp would tell how long the answer lay in a queue, and cost two bytes a reading for that.
+        """
+        return time.time_ns() // 1_000_000 * 1_000_000
+
+    def known(self) -> bool:
+        """Whether the kernel's clock is kept from outside."""
+        return synchronised()
 
     def mono_s(self) -> float:
         """Seconds since some start; never steps."""
@@ -49,7 +58,10 @@ class SystemClock:
 class ManualClock:
     """A clock that stands still until `advance` moves it, waking sleepers in order of their time."""
 
-    def __init__(self, wall_ns: int = 1_767_225_600_000_000_000, mono_s: float = 1_000.0) -> None:
+    def __init__(
+        self, wall_ns: int = 1_767_225_600_000_000_000, mono_s: float = 1_000.0, *, known: bool = True
+    ) -> None:
+        self.time_known = known
         self._wall_ns = wall_ns
         self._mono_s = mono_s
         self._order = itertools.count()
@@ -62,6 +74,10 @@ class ManualClock:
     def mono_s(self) -> float:
         """Seconds; moves by `advance` only."""
         return self._mono_s
+
+    def known(self) -> bool:
+        """As `time_known` says."""
+        return self.time_known
 
     async def sleep(self, seconds: float) -> None:
         """Wait until `advance` has moved the clock that far."""

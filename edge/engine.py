@@ -138,6 +138,14 @@ class Engine:
         if orders:
             self._happened(orders)
 
+    def time_unknown(self) -> None:
+        """See `Pipeline.time_unknown`."""
+        self._pipeline.time_unknown()
+
+    def time_known(self, shift_ns: int) -> None:
+        """The time has become known just now: see `Pipeline.time_known`."""
+        self._pipeline.time_known(self._clock.mono_s(), shift_ns)
+
     def live(self, point: Point) -> Live:
         """The newest reading of a point."""
         return self._pipeline.live(point)

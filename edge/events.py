@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["alarm", "incident", "order", "reading", "push", "command", "connection"]
+Kind = Literal["alarm", "incident", "order", "reading", "push", "command", "connection", "clock"]
 BOUND = 1_000
 """Events kept for one listener."""
 

@@ -10,6 +10,9 @@ from drivers.document import Document
 from drivers.profile import Strict
 from drivers.units import Seconds
 
+BOX = "gateway"
+"""The equipment of the alarms about the box itself: `gateway.storage`, `gateway.clock`. To the engine a part of it is
+the connection `gateway:<part>`, down while the alarm's condition is true."""
 UPLINK = "uplink:"
 """Before the name of an uplink it is the equipment of its alarm, and to the engine a connection."""
 

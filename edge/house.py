@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from drivers.driver import Clock
 from edge.acquire import Acquired
@@ -22,8 +23,9 @@ from edge.clerk import Clerk
 from edge.commands import PointCommands
 from edge.desk import Desk
 from edge.engine import Engine, Happening
+from edge.eras import Eras
 from edge.events import Event, Hub
-from edge.gateway import UPLINK
+from edge.gateway import BOX, UPLINK
 from edge.incident_desk import trait_of
 from edge.incidents.engine import IncidentEngine
 from edge.incidents.incident import IncidentEvent
@@ -38,6 +40,7 @@ from edge.site import Site
 from edge.store.ledger import Ledger
 from edge.store.readings import ReadingsStore
 from edge.teller import Teller
+from edge.timekeeping import Turn
 from edge.upkeep.engine import UpkeepEngine
 from edge.upkeep.orders import OrderEvent, OrderState
 from edge.uplinks import Uplink
@@ -69,8 +72,35 @@ class House:
     teller: Teller
     nightly: Nightly
     uplinks: dict[str, Uplink] = field(default_factory=dict)
+    eras: Eras | None = None
+    """Readings from before the time was known; None where nobody looks after that."""
+    _sound: dict[str, bool] = field(default_factory=dict)
+    """Of each part of the box, whether it was sound when it was last looked at."""
     _in_time: dict[str, bool] = field(default_factory=dict)
     """Of each uplink, whether the far end was in time when it was last looked at."""
+
+    def watch_box(self) -> None:
+        """Tell the alarms about the box itself what is the matter with it, or no longer."""
+        parts = {
+            "storage": self.store.trouble is None and self.ledger.trouble is None and not self.clerk.unwritten,
+            "clock": self.clock.known(),
+        }
+        for part, sound in parts.items():
+            if self._sound.get(part, True) is not sound:
+                self._sound[part] = sound
+                self.engine.connection(f"{BOX}:{part}", up=sound)
+
+    def keep_time(self, eras: Eras) -> None:
+        """From now on the house knows what the time does."""
+        self.eras = eras
+        if not self.clock.known():
+            self.engine.time_unknown()
+        eras.listeners.append(self._time_turned)
+
+    def _time_turned(self, turn: Turn, body: dict[str, Any]) -> None:
+        if turn.kind == "known":
+            self.engine.time_known(turn.shift_ns)
+        self.hub.publish(Event("clock", body, self.clock.wall_ns()))
 
     def watch_uplinks(self) -> None:
         """Tell the alarms of uplinks that have fallen behind or caught up."""
@@ -85,7 +115,8 @@ class House:
         """Write the present state of meters, plans and alarm counts: a power cut costs what came afterwards."""
         clock = self.clock
         progress = self.engine.alarms.progress(clock.mono_s(), clock.wall_ns(), pasts=True)
-        await self.clerk.keep({**self.engine.upkeep.bodies(), **progress})
+        times = self.eras.bodies() if self.eras else {}
+        await self.clerk.keep({**self.engine.upkeep.bodies(), **progress, **times})
 
     async def keep_delays(self) -> None:
         """Write how far alarm delays have come, where that has changed."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from drivers.point import Language, Point, Text
 from edge.alarms.alarm import Alarm, Priority, Transition
 from edge.engine import Happening
-from edge.gateway import UPLINK
+from edge.gateway import BOX, UPLINK
 from edge.incidents.incident import SITE, Incident, IncidentEvent
 from edge.response.notice import Notice
 from edge.site import Site
@@ -120,7 +120,7 @@ class Notices:
         )
 
     def _where(self, equipment_id: str) -> tuple[str, str]:
-        if equipment_id == SITE:
+        if equipment_id in (SITE, BOX):
             return self._site.info.name, ""
         equipment = self._site.equipment.get(equipment_id)
         if equipment is None:

@@ -26,6 +26,7 @@ from edge.alarms.rule import Rule
 from edge.load import total_of
 from edge.parents import Above
 from edge.response.duty import DutySpec
+from edge.timekeeping import Source
 from edge.upkeep.meters import MeterSpec
 from edge.upkeep.plans import Plan
 from edge.uplinks import UplinkSettings
@@ -100,6 +101,18 @@ class BackupSpec(Strict):
     """The log of readings as well; it is the greatest part by far, and each copy is written to the same card."""
 
 
+class TimeSpec(Strict):
+    """When the box's clock is believed. What is read before that is stamped anew afterwards."""
+
+    source: Source = "auto"
+    """`kernel`: once the kernel's clock is synchronised (NTP, PTP, GPS). `clock`: the box has a clock chip, its time
+    is believed unless it is earlier than what was recorded before. `auto`: `kernel` on a box whose clock was seen
+    synchronised once, `clock` until then."""
+    trust_after: Annotated[Seconds, Field(ge=0, le=86_400)] = 600.0
+    """So long after the start readings wait for the time at most; then the box's clock is believed if it may be, and
+    readings go out as they are if it may not."""
+
+
 class EquipmentSpec(Strict):
     """The keys of one equipment that all protocols share; the protocol's own stand beside them."""
 
@@ -172,6 +185,7 @@ class Site:
     storage: StorageSpec
     uplink_lag_s: float
     """An uplink that is further behind than this is alarmed."""
+    time: TimeSpec
     backup: BackupSpec | None = None
     files: Sequence[tuple[str, Path]] = ()
     """The site file and the site's own profiles: each one's name beside the site file, and where it is."""

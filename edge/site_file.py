@@ -39,13 +39,17 @@ from edge.site import (
     Site,
     SiteInfo,
     StorageSpec,
+    TimeSpec,
 )
 from edge.site_rules import SiteRules
 from edge.upkeep.meters import MeterSpec, compile_meters
 from edge.upkeep.plans import Plan, compile_plans
 from edge.uplinks import UPLINKS, UplinkSettings
 
-TOP = ("site", "connections", "equipment", "rules", "uplinks", "duty", "console", "storage", "backup", "profiles")
+TOP = (
+    "site", "connections", "equipment", "rules", "uplinks", "duty", "console",
+    "storage", "backup", "time", "profiles",
+)  # fmt: skip
 
 
 def load_site(path: Path, overrides: Mapping[str, Any] | None = None) -> Site:
@@ -111,6 +115,7 @@ class _Loader:
         duty.check(self.document, ("duty",))
         storage = self._section("storage", StorageSpec) or StorageSpec()
         backup = self._section("backup", BackupSpec)
+        time = self._section("time", TimeSpec) or TimeSpec()
         uplinks = self._uplinks()
         rules = self.rules.all(connections, uplinks)
         documents = (self.document, self.rules.gateway, *self.profiles.values())
@@ -131,6 +136,7 @@ class _Loader:
             console,
             storage,
             self.rules.uplink_lag_s,
+            time,
             backup,
             tuple(self._files()),
         )

@@ -17,6 +17,7 @@ from edge.alarms.families import apart
 from edge.alarms.rule import (
     Rule,
     check_references,
+    compile_box_rules,
     compile_connection_rules,
     compile_rules,
     compile_site_rules,
@@ -69,6 +70,7 @@ class SiteRules:
         lines = self.gateway.mapping("alarms")
         rules = compile_connection_rules(list(connections), lines, self.gateway, ("alarms",))
         rules += compile_uplink_rules(list(uplinks), lines, self.gateway, ("alarms",))
+        rules += compile_box_rules(lines, self.gateway, ("alarms",))
         self._known |= {rule.id for rule in rules}
         own = self._document.mapping("rules")
         rules += compile_site_rules(

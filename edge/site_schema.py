@@ -20,7 +20,7 @@ from drivers.units import parse_seconds
 from edge.alarms.spec import SiteRuleSpec
 from edge.data import PROFILES
 from edge.response.duty import DutySpec
-from edge.site import BackupSpec, ConsoleSpec, EquipmentSpec, SiteInfo, StorageSpec
+from edge.site import BackupSpec, ConsoleSpec, EquipmentSpec, SiteInfo, StorageSpec, TimeSpec
 from edge.uplinks import UPLINKS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -55,6 +55,7 @@ def site_schema() -> dict[str, Any]:
         ConsoleSpec,
         StorageSpec,
         BackupSpec,
+        TimeSpec,
     ]
     models = [*own, *lines.values(), *devices, *UPLINKS.values()]
     refs, shared = models_json_schema(
@@ -86,6 +87,7 @@ def site_schema() -> dict[str, Any]:
             "console": ref(ConsoleSpec),
             "storage": ref(StorageSpec),
             "backup": ref(BackupSpec),
+            "time": ref(TimeSpec),
             "profiles": {"type": "string", "description": "a folder of profiles of your own, beside this file"},
         },
         "$defs": definitions,

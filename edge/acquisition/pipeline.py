@@ -11,11 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from math import inf
 
 from drivers.point import Batch, Block, Point, Quality, Value
-
-CLOCK_KNOWN_NS = 1_704_067_200_000_000_000
-"""1 January 2024. A box without a clock chip starts in 1970 or at its image's date: before this, time is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +59,15 @@ class Pipeline:
 
     def __init__(self, heartbeat_s: float) -> None:
         self._heartbeat_s = heartbeat_s
+        self._known_from_s = -inf  # of the monotonic clock; batches made before have a provisional stamp
+        self._shift_ns = 0  # and this is what it lacks
         self._tracks: dict[Block, _Track] = {}
         self._blocks_of: dict[Point, list[tuple[_Track, int]]] = {}
 
     def take(self, batch: Batch) -> tuple[Batch, Sequence[int]]:
         """The judged batch, and the indices of its points that are to be recorded."""
+        if batch.mono_s < self._known_from_s < inf:  # it was on its way when the time became known
+            batch = replace(batch, time_ns=batch.time_ns + self._shift_ns)
         track = self._tracks.get(batch.block) or self._begin(batch.block)
         judged = self._judge(batch, track)
         first = not track.recorded
@@ -111,6 +113,24 @@ class Pipeline:
             if track.judged is not None and wanted.issuperset(block.points):
                 yield Batch(block, track.judged.values, time_ns, mono_s, quality)
 
+    def time_unknown(self) -> None:
+        """From now on stamps are provisional: good readings are `uncertain/clock`."""
+        self._known_from_s = inf
+
+    def time_known(self, mono_s: float, shift_ns: int) -> None:
+        """The time is known since `mono_s`; stamps from before lack `shift_ns`, those of the newest values too."""
+        self._known_from_s, self._shift_ns = mono_s, shift_ns
+        for track in self._tracks.values():
+            if track.judged is not None:
+                marks = track.judged.qualities
+                track.judged = replace(
+                    track.judged,
+                    time_ns=track.judged.time_ns + shift_ns,
+                    qualities=marks and tuple([Quality.GOOD if q is Quality.UNCERTAIN_CLOCK else q for q in marks]),
+                )
+            track.came = None  # judged anew, whether it has changed or not
+            track.next_heartbeat_s = -inf  # a row that left with an uncertain stamp is followed by one to rely on
+
     def _begin(self, block: Block) -> _Track:
         track = self._tracks[block] = _Track(block)
         for index, point in enumerate(block.points):
@@ -119,18 +139,17 @@ class Pipeline:
 
     def _judge(self, batch: Batch, track: _Track) -> Batch:
         came, judged = track.came, track.judged
-        known = batch.time_ns >= CLOCK_KNOWN_NS
         if (
             came is not None
             and judged is not None
             and batch.values is came.values
             and batch.quality is came.quality
             and batch.qualities == came.qualities
-            and known == (came.time_ns >= CLOCK_KNOWN_NS)
         ):
             return batch if judged.qualities is None else replace(batch, qualities=judged.qualities)
         values = batch.values
         wrong = [i for i, low, high in track.limits if (v := values[i]) is not None and not low <= v <= high]  # type: ignore[operator]  # limits stand on numbers only
+        known = self._known_from_s < inf
         if not wrong and known:
             return batch
         qualities = list(batch.qualities or (batch.quality,) * len(values))

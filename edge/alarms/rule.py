@@ -24,7 +24,8 @@ from edge.alarms.truth import AllOf, Linked, Silent, Standing, Term, leaves, poi
 __all__ = ["Rule", "RuleSpec", "SiteRuleSpec", "check_references", "compile_rules", "compile_site_rules"]
 
 _NAME = re.compile(r"[a-z0-9_]{1,64}\Z")
-_GATEWAY = ("line_offline", "uplink_backlog", "values_unusable")
+_BOX = ("storage", "clock")
+_GATEWAY = ("line_offline", "uplink_backlog", "values_unusable", *_BOX)
 
 RESPOND_S = {Priority.CRITICAL: 300.0, Priority.HIGH: 1800.0, Priority.MEDIUM: 28_800.0, Priority.LOW: 86_400.0}
 """Time to respond where a rule says nothing: 5 min, 30 min, the shift, the next day."""
@@ -171,6 +172,18 @@ def compile_uplink_rules(
     """
     named = [(f"uplink:{name}", f"uplink:{name}") for name in uplinks]
     return _gateway_rules("uplink_backlog", named, specs, document, where)
+
+
+def compile_box_rules(specs: Mapping[str, Any], document: Document, where: Where) -> list[Rule]:
+    """The gateway's rules about the box itself, `gateway.storage` and `gateway.clock`.
+
+    Each is true while the engine's connection `gateway:<rule>` is down.
+    """
+    return [
+        rule
+        for part in _BOX
+        for rule in _gateway_rules(part, [("gateway", f"gateway:{part}")], specs, document, where)
+    ]
 
 
 def _gateway_rules(

@@ -19,7 +19,7 @@ from edge.events import Hub
 AlarmStep = Literal["ack", "shelve", "unshelve", "reset"]
 IncidentStep = Literal["ack", "onsite", "released", "note"]
 OrderStep = Literal["accept", "start", "done", "verify", "cancel"]
-EventKind = Literal["alarm", "incident", "order", "reading", "push", "command", "connection"]
+EventKind = Literal["alarm", "incident", "order", "reading", "push", "command", "connection", "clock"]
 Row = dict[str, Any]
 
 

@@ -62,6 +62,7 @@ class ReadingsStore:
         self._last = 0
         self._reserved = 0
         self._held: int | None = None
+        self._given = 0
         self._floor = 0  # rows up to here went away with a damaged file
         self._positions: dict[str, int] = {}
         self._durable: dict[str, int] = {}
@@ -114,10 +115,36 @@ class ReadingsStore:
         self._wake()
         return self._last
 
+    @property
+    def opened(self) -> bool:
+        """Whether the file has been open: before that all numbers are provisional."""
+        return self._before is not None
+
+    @property
+    def first_seq(self) -> int:
+        """Number of the first row that this process has appended, or will."""
+        return self._first
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the newest row."""
+        return self._last
+
+    @property
+    def given_seq(self) -> int:
+        """The highest number that this process has given to an uplink."""
+        return self._given
+
+    @property
+    def newest_ns(self) -> int:
+        """The newest stamp among the rows that were written last before this process; 0 where there is none."""
+        return self._before.newest_ns if self._before else 0
+
     def hold(self, seq: int | None) -> None:
         """Give rows with numbers from `seq` on to no uplink until None releases them: their stamps may change."""
-        self._held = seq
-        self._wake()
+        if seq != self._held:
+            self._held = seq
+            self._wake()
 
     @property
     def held(self) -> int | None:
@@ -156,12 +183,14 @@ class ReadingsStore:
         """
         oldest = self._tail.oldest
         newer = self._tail.after(seq, self._readable(), limit)
-        if oldest is not None and seq >= oldest - 1:
-            return newer
-        nothing: list[Row] = []
-        before = min(bound for bound in (oldest, self._held, LAST_NS) if bound is not None)
-        older = await self._read(lambda file: file.read_after(seq, before, limit), nothing)
-        return (older + newer)[:limit]
+        if oldest is None or seq < oldest - 1:
+            nothing: list[Row] = []
+            before = min(bound for bound in (oldest, self._held, LAST_NS) if bound is not None)
+            older = await self._read(lambda file: file.read_after(seq, before, limit), nothing)
+            newer = (older + newer)[:limit]
+        if newer:
+            self._given = max(self._given, newer[-1].seq)
+        return newer
 
     def newest(self) -> int:
         """Number of the newest row that `read_after` gives."""

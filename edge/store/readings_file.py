@@ -77,6 +77,8 @@ class Standing:
     reserved: int
     """Numbers up to this may have been given away."""
     cursors: dict[str, int]
+    newest_ns: int
+    """The newest stamp among the rows that were committed last; 0 where there is none."""
 
 
 class ReadingsFile:
@@ -120,11 +122,13 @@ class ReadingsFile:
     def standing(self) -> Standing:
         """Where the log stands."""
         first = self._db.execute("SELECT first_seq FROM groups ORDER BY last_seq LIMIT 1").fetchone()
-        last = self._db.execute("SELECT max(last_seq) FROM groups").fetchone()[0]
+        last, newest_ns = self._db.execute(
+            "SELECT last_seq, last_ns FROM groups ORDER BY last_seq DESC LIMIT 1"
+        ).fetchone() or (0, 0)
         reserved = self._db.execute("SELECT max(seq) FROM reserve").fetchone()[0] or 0
         cursors = dict(self._db.execute("SELECT name, seq FROM cursors").fetchall())
-        newest = max(last or 0, *cursors.values(), PackedHistory(self._db).mark())
-        return Standing(first[0] if first else newest + 1, newest, max(reserved, newest), cursors)
+        newest = max(last, *cursors.values(), PackedHistory(self._db).mark())
+        return Standing(first[0] if first else newest + 1, newest, max(reserved, newest), cursors, newest_ns)
 
     def reserve(self, seq: int) -> None:
         """Promise, through a power cut, that numbers up to `seq` are not given out again after a restart."""

@@ -77,14 +77,27 @@ def test_a_device_that_says_it_does_not_know_is_not_called_out_of_range() -> Non
     assert judged.qualities == (Quality.BAD_SENSOR, Quality.BAD_SENSOR)
 
 
-def test_before_the_box_knows_the_time_nothing_is_good() -> None:
+def test_before_the_box_knows_the_time_nothing_is_good_and_afterwards_all_is_recorded_anew() -> None:
     pipeline = Pipeline(600)
+    pipeline.time_unknown()
     judged, _ = pipeline.take(batch(0.42, 40.0, wall=3_000_000_000))
     assert judged.qualities == (Quality.UNCERTAIN_CLOCK, Quality.UNCERTAIN_CLOCK)
+    pipeline.time_known(1.0, NOON - 3_000_000_000)
+    assert pipeline.live(HERTZ) == Live(40.0, Quality.GOOD, NOON)
     judged, indices = pipeline.take(batch(0.42, 40.0, at=1))
     assert judged.quality is Quality.GOOD
     assert judged.qualities is None
     assert len(indices) == 2
+
+
+def test_a_batch_that_was_on_its_way_when_the_time_became_known_gets_the_true_stamp() -> None:
+    pipeline = Pipeline(600)
+    pipeline.time_unknown()
+    pipeline.time_known(10.0, NOON)
+    judged, _ = pipeline.take(batch(0.42, 40.0, wall=77, at=9))
+    assert (judged.time_ns, judged.qualities) == (NOON + 9 * 10**9 + 77, None)
+    judged, _ = pipeline.take(batch(0.42, 40.0, wall=NOON, at=10))
+    assert judged.time_ns == NOON + 10 * 10**9
 
 
 def test_a_change_of_quality_is_recorded_without_a_change_of_value() -> None:
