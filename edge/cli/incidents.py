@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from drivers.point import Language
 from edge.cli.client import Client, connect, in_path
@@ -105,10 +106,11 @@ def _step(arguments: argparse.Namespace) -> int:
     body = {"who": who(arguments), "note": arguments.note}
     with connect(arguments) as daemon:
         row = daemon.post(f"/api/v1/incidents/{in_path(arguments.incident)}/{arguments.step}", body)
+        zone = daemon.get("/api/v1/site")["timezone"]
     if as_json(arguments):
         print_json(row)
     else:
-        print_evidence(row, language(arguments))
+        print_evidence(row, language(arguments), zone)
     return OK
 
 
@@ -116,22 +118,28 @@ def _step(arguments: argparse.Namespace) -> int:
 def _evidence(arguments: argparse.Namespace) -> int:
     with connect(arguments) as daemon:
         row = daemon.get(f"/api/v1/incidents/{in_path(arguments.incident)}")
+        zone = daemon.get("/api/v1/site")["timezone"]
     if as_json(arguments):
         print_json(row)
     else:
-        print_evidence(row, language(arguments))
+        print_evidence(row, language(arguments), zone)
     return OK
 
 
-def print_evidence(row: Row, lang: Language) -> None:
-    """An incident to be printed and filed."""
+def print_evidence(row: Row, lang: Language, zone: str) -> None:
+    """An incident to be printed and filed, with times of the community's own zone, to the ms."""
+
+    def full(iso: object) -> str:
+        then = datetime.fromisoformat(iso).astimezone(ZoneInfo(zone)) if isinstance(iso, str) else None
+        return then.isoformat(" ", "milliseconds") if then else ""
+
     names = {each["id"]: say(each["name"], lang) for each in row.get("alarm_rows", ())}
     first = row["first_out"]
     head = {
         "id": row["id"], "title": say(row["title"], lang), "root": say(row["root_name"], lang),
         "place": say(row["location"], lang) or "-", "priority": word(row["priority"], lang),
         "state": word(f"incident_{row['state']}", lang), "first": f"{names.get(first, '')} ({first})".strip(),
-        "opened": _full(row["opened"]), "closed": _full(row["closed"]) or "-",
+        "opened": full(row["opened"]), "closed": full(row["closed"]) or "-",
     }  # fmt: skip
     print(_HEADS[lang].format(**head))
     if row.get("caused_by"):
@@ -139,15 +147,10 @@ def print_evidence(row: Row, lang: Language) -> None:
     if row.get("affected_count"):
         print(f"{word('affected', lang)} ({row['affected_count']}): {say(', '.join(row['affected']), lang)}")
     print()
-    rows = [(_full(line["time"]), say(line["text"], lang)) for line in row.get("timeline") or ()]
+    rows = [(full(line["time"]), say(line["text"], lang)) for line in row.get("timeline") or ()]
     print_table("", words("time what", lang), rows)
     if row.get("more"):
         print(f"+ {row['more']}: courtyard alarms journal")
-
-
-def _full(iso: object) -> str:
-    """A time with its date, to the ms, in this box's zone: evidence says when exactly."""
-    return datetime.fromisoformat(iso).astimezone().isoformat(" ", "milliseconds") if isinstance(iso, str) else ""
 
 
 @command

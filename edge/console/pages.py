@@ -36,8 +36,18 @@ def _files() -> dict[str, tuple[bytes, str, str]]:
 @router.get("/")
 async def status_page(request: Request, lang: Literal["zh", "en"] | None = None) -> Response:
     """The status page, in the language asked for or the site's."""
-    language = lang or ("en" if request.app.state.desk.site().get("language") == "en" else "zh")
-    return _page("index.html", language)
+    return _page("index.html", lang or _language(request))
+
+
+@router.get("/incidents/{incident_id}")
+async def incident_page(request: Request, incident_id: str, lang: Literal["zh", "en"] | None = None) -> Response:
+    """One incident as a sheet to be printed, in the language asked for or the site's; the page fetches its facts."""
+    del incident_id
+    return _page("incident.html", lang or _language(request))
+
+
+def _language(request: Request) -> str:
+    return "en" if request.app.state.desk.site().get("language") == "en" else "zh"
 
 
 @router.get("/api/docs")

@@ -254,7 +254,9 @@ class Dispatcher:
     def _send_digest(self, recipient: str, channel: str, pushes: list[Push], alarms: int, *, over: bool) -> None:
         order = list(PRIORITIES)
         pushes.sort(key=lambda push: order.index(push.message.priority))
-        headlines = [push.message.headline for push in pushes if push.wanted()]
+        dropped = [push for push in pushes if not push.wanted()]
+        pushes = [push for push in pushes if push not in dropped] or pushes
+        headlines = [push.message.headline for push in pushes]
         text = compose_flood(headlines, alarms, self._language, DIGEST_ROOM, over=over)
         message = Message(
             text=text,
@@ -265,7 +267,7 @@ class Dispatcher:
             mobiles=tuple(dict.fromkeys(number for push in pushes for number in push.message.mobiles)),
             users=tuple(dict.fromkeys(user for push in pushes for user in push.message.users)),
         )
-        self.lanes[channel].put(Push(message, partial(_any_wanted, pushes), partial(_settle_all, pushes)))
+        self.lanes[channel].put(Push(message, partial(_any_wanted, pushes), partial(_settle_all, pushes, dropped)))
 
     def _message(self, case: Case, step: int, recipient: str) -> Message:
         now_ns, over = self._clock.wall_ns(), case.resolved if step == RESOLVED else None
@@ -314,9 +316,11 @@ def _any_wanted(pushes: Sequence[Push]) -> bool:
     return any(push.wanted() for push in pushes)
 
 
-async def _settle_all(pushes: Sequence[Push], outcome: Outcome | None) -> None:
+async def _settle_all(pushes: Sequence[Push], dropped: Sequence[Push], outcome: Outcome | None) -> None:
     for push in pushes:
         await push.settle(outcome)
+    for push in dropped:
+        await push.settle(None)
 
 
 def _wanted(case: Case, step: int, round_: int) -> bool:

@@ -18,7 +18,7 @@ async def test_the_page_speaks_the_sites_language_unless_asked(http: httpx.Async
 
 
 async def test_every_file_of_a_page_is_served_by_us(http: httpx.AsyncClient) -> None:
-    for page in ("/", "/api/docs"):
+    for page in ("/", "/api/docs", "/incidents/INC-000001"):
         text = (await http.get(page)).text
         wanted = re.findall(r'(?:src|href)="(/static/[^"]+)"', text)
         assert len(wanted) >= 3
@@ -42,8 +42,8 @@ def test_nothing_is_fetched_from_elsewhere(file: object) -> None:
 def test_every_word_that_the_page_uses_is_in_both_languages() -> None:
     words = (STATIC / "words.js").read_text()
     known = set(re.findall(r"(\w+): \[\"[^\"]+\", \"[^\"]+\"\]", words))
-    used = set(re.findall(r'data-t="(\w+)"', (STATIC / "index.html").read_text()))
-    for script in ("main.js", "equipment.js", "links.js"):
+    used = {word for page in STATIC.glob("*.html") for word in re.findall(r'data-t="(\w+)"', page.read_text())}
+    for script in ("main.js", "equipment.js", "links.js", "incidents.js", "incident.js"):
         used |= set(re.findall(r'\bt\("(\w+)"\)', (STATIC / script).read_text()))
     assert used - known == set()
 

@@ -3,23 +3,28 @@
 // few seconds. Without the stream everything is polled.
 
 import { $, ask, el, lay, name, note, text } from "./dom.js";
+import { layIncidents } from "./incidents.js";
 import { layEquipment, total, updatePoints, visible } from "./equipment.js";
 import { Failure, get, listen, post, setToken, skew, storage } from "./http.js";
 import { connectionRow, uplinkRow } from "./links.js";
-import { alarmState, clockTime, lang, orderState, priorities, priority, say, shown, span, t } from "./words.js";
+import { ackable, alarmState, clockTime, lang, orderState, priorities, priority, say, shown, span, t } from "./words.js";
 
 const API = "/api/v1";
 const WHO = "courtyard.who";
 const VALUES_MS = 3000, LISTS_MS = 15000, POLL_MS = 5000;
 const QUIET = new Set(["shelved", "suppressed", "out_of_service"]);
-const ACKABLE = new Set(["unacknowledged", "returned", "latched_unacknowledged"]);
 const NEXT = { open: ["accept", "cancel"], accepted: ["start", "cancel"], started: ["done"], done: ["verify"] };
-let who = storage(WHO), zone = undefined, streaming = false, updated = 0, trouble = "";
+let who = storage(WHO), alarms = [], zone = undefined, streaming = false, updated = 0, trouble = "";
 
-// --- Alarms ---
+// --- Incidents and alarms ---
+
+async function incidentStep(row, step) {
+  if (await known()) await act(() => post(`${API}/incidents/${encodeURIComponent(row.id)}/${step}`, { who }), fetchAlarms);
+}
 
 function layAlarms(rows) {
-  const rank = (row) => (priorities.indexOf(row.priority) + 1 || 9) * 2 + (ACKABLE.has(row.state) ? 0 : 1);
+  alarms = rows;
+  const rank = (row) => (priorities.indexOf(row.priority) + 1 || 9) * 2 + (ackable(row.state) ? 0 : 1);
   const loud = rows.filter((row) => !QUIET.has(row.state)).sort((a, b) => rank(a) - rank(b) || String(b.raised).localeCompare(String(a.raised)));
   const quiet = rows.filter((row) => QUIET.has(row.state));
   text($("alarm-count"), loud.length ? String(loud.length) : "");
@@ -27,27 +32,29 @@ function layAlarms(rows) {
   $("quiet-box").hidden = !quiet.length;
   text($("quiet-title"), `${t("quiet")} (${quiet.length})`);
   lay($("quiet-list"), quiet, alarmCard);
-  const open = loud.filter((row) => ACKABLE.has(row.state)).length;
+  const open = loud.filter((row) => ackable(row.state)).length;
   document.title = (open ? `(${open}) ` : "") + $("site").textContent;
 }
 
 function alarmCard(row) {
-  const steps = ACKABLE.has(row.state) ? ["ack"] : row.state === "latched_acknowledged" ? ["reset"] : row.state === "shelved" ? ["unshelve"] : [];
+  const again = row.repeats;
+  const steps = ackable(row.state) ? ["ack"] : row.state === "latched_acknowledged" ? ["reset"] : row.state === "shelved" ? ["unshelve"] : [];
   const buttons = steps.map((step) => button(t(step), row.id, () => alarmStep(row.id, step), step === "unshelve"));
   const value = row.value === null || row.value === undefined || typeof row.value === "boolean" ? "" : `${t("value")} ${shown(row)}`;
   const marks = [
     el("span.badge", { class: `badge p-${row.priority}` }, priority(row.priority)),
     el("span.state", {}, alarmState(row.state)),
-    row.acked_by && !ACKABLE.has(row.state) ? el("span", {}, `${t("by")} ${row.acked_by}`) : null,
+    row.acked_by && !ackable(row.state) ? el("span", {}, `${t("by")} ${row.acked_by}`) : null,
     row.state === "shelved" && row.shelved_until ? el("span", {}, `${t("until")} ${clockTime(row.shelved_until, zone)}`) : null,
   ];
   return el(
-    "li", { class: `card alarm edge-${row.priority} ${row.active ? "is-active" : ""} ${ACKABLE.has(row.state) ? "is-open" : ""}` },
+    "li", { class: `card alarm edge-${row.priority} ${row.active ? "is-active" : ""} ${ackable(row.state) ? "is-open" : ""}` },
     el("div.marks", {}, marks),
     el("h3", {}, say(row.name), row.code ? el("small", {}, ` ${row.code}`) : null),
     el("p.where", {}, [place(row), row.location].filter(Boolean).join(" · ")),
     say(row.advice) ? el("p.advice", {}, el("b", {}, `${t("todo")}: `), say(row.advice)) : null,
     el("p.facts", {}, row.raised ? [`${t("since")} ${clockTime(row.raised, zone)} (`, el("span", { "data-time": row.raised, "data-ago": "" }), ")"] : null, value ? ` · ${value}` : null),
+    again ? el("p.again", {}, `↻ ${t(again.kind)}: ${again.raises} ${t("timesAnHour")}。${say(again.suggestion.text)}`.replace("。", lang === "zh" ? "。" : ". ")) : null,
     buttons.length ? el("div.row", {}, buttons) : null,
   );
 }
@@ -137,7 +144,10 @@ async function act(send, refresh) {
 
 // --- Keeping fresh ---
 
-const fetchAlarms = async () => layAlarms(await get(`${API}/alarms`));
+async function fetchAlarms() {
+  layAlarms(await get(`${API}/alarms`));
+  layIncidents(await get(`${API}/incidents`), alarms, zone, button, incidentStep);
+}
 const fetchOrders = async () => layOrders(await get(`${API}/orders`));
 const fetchEquipment = async () => layEquipment(await get(`${API}/equipment`));
 async function fetchLinks() {
@@ -216,7 +226,7 @@ function tick() {
 }
 
 function heard(kind) {
-  if (kind === "alarm") fetchSoon(fetchAlarms, fetchEquipment);
+  if (kind === "alarm" || kind === "incident") fetchSoon(fetchAlarms, fetchEquipment);
   else if (kind === "order") fetchSoon(fetchOrders);
   else if (kind === "connection") fetchSoon(fetchLinks);
   else if (kind === "command") fetchSoon(fetchValues);
@@ -230,6 +240,7 @@ async function start() {
   text($("who"), who ? `${t("who")}: ${who}` : t("whoUnknown"));
   $("who").addEventListener("click", rename);
   text($("health"), t("loading"));
+  $("alarm-box").open = matchMedia("(min-width: 60rem)").matches;
   tick();
   await guarded(async () => {
     const site = await get(`${API}/site`);
@@ -245,7 +256,7 @@ async function start() {
   setInterval(() => document.hidden || fetchSoon(...everything), LISTS_MS);
   document.addEventListener("visibilitychange", () => document.hidden || fetchSoon(...everything));
   document.addEventListener("toggle", () => fetchSoon(fetchValues), true);
-  listen(`${API}/events?kind=alarm&kind=order&kind=connection&kind=command`, heard, (open) => {
+  listen(`${API}/events?kind=alarm&kind=incident&kind=order&kind=connection&kind=command`, heard, (open) => {
     streaming = open;
     tick();
     if (open) fetchSoon(...everything);

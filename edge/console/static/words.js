@@ -4,7 +4,13 @@ export const lang = document.documentElement.lang === "en" ? "en" : "zh";
 const zh = lang === "zh";
 
 const WORDS = {
-  skip: ["跳到报警", "Skip to alarms"],
+  skip: ["跳到事件", "Skip to incidents"],
+  incidents: ["事件", "Incidents"], noIncidents: ["当前没有事件", "No incidents"], together: ["相关报警", "Alarms that belong to it:"], firstOut: ["首发", "First out"],
+  affects: ["影响设备", "Affects"], onsite: ["人员到场", "On site"], released: ["人员已解救", "Released"], byItself: ["自动恢复", "by itself"], addNote: ["添加备注", "Add a note"],
+  print: ["打印", "Print"], timeline: ["时间线", "Timeline"], time: ["时间", "Time"], happened: ["经过", "What happened"], order: ["次序", "No"], alarm: ["报警", "Alarm"], where: ["位置", "Where"],
+  raised: ["发生", "Raised"], cleared: ["恢复", "Cleared"], acked: ["确认", "Acknowledged"], level: ["级别", "Priority"], opened2: ["开始", "Opened"], closed: ["结束", "Closed"],
+  causedBy: ["起因事件", "Caused by"], partOf: ["并入事件", "Part of"], printed: ["打印时间", "Printed"], signature: ["签字", "Signature"],
+  chattering: ["抖动报警，不再重复推送", "Chattering, not pushed again"], fleeting: ["一闪而过，不再重复推送", "Fleeting, not pushed again"], timesAnHour: ["次/小时", "times in the last hour"],
   alarms: ["报警", "Alarms"], orders: ["工单", "Work orders"], equipment: ["设备", "Equipment"],
   connections: ["连接", "Connections"], uplinks: ["上行", "Uplinks"], connection: ["连接", "Connection"], uplink: ["上行", "Uplink"], docs: ["接口说明", "API"],
   yes: ["确定", "OK"], no: ["取消", "Cancel"],
@@ -49,6 +55,7 @@ const ORDER_STATES = {
   open: ["待接单", "Open"], accepted: ["已接单", "Accepted"], started: ["进行中", "Started"], done: ["待验收", "Done, to be verified"],
   verified: ["已验收", "Verified"], cancelled: ["已撤销", "Cancelled"],
 };
+const INCIDENT_STATES = { open: ["● 待确认", "● Not acknowledged"], acknowledged: ["◐ 已确认", "◐ Acknowledged"], closed: ["○ 已结束", "○ Closed"] };
 const REASONS = {
   comm: ["通信中断", "no answer"], range: ["超出量程", "out of range"], stale: ["数据过期", "stale"], sensor: ["传感器故障", "sensor fault"], clock: ["时间不准", "clock not set"],
 };
@@ -62,6 +69,9 @@ export const classes = Object.keys(CLASSES);
 export const priorities = Object.keys(PRIORITIES);
 export const priority = (key) => (PRIORITIES[key] ? `${PRIORITIES[key][0]} ${PRIORITIES[key][zh ? 1 : 2]}` : String(key ?? ""));
 export const alarmState = (key) => pick(ALARM_STATES, key);
+export const incidentState = (key) => pick(INCIDENT_STATES, key);
+const ACKABLE = new Set(["unacknowledged", "returned", "latched_unacknowledged"]);
+export const ackable = (state) => ACKABLE.has(state); // somebody is asked for
 export const orderState = (key) => pick(ORDER_STATES, key);
 export const reason = (key) => pick(REASONS, key);
 export const deviceState = (key) => pick(DEVICES, key);
@@ -93,8 +103,13 @@ export function shown(row) {
   return row.unit ? `${text} ${row.unit}` : text;
 }
 
-export function clockTime(iso, zone) {
-  const options = { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", hour12: false };
+export const clockTime = (iso, zone) => moment(iso, zone, { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit" });
+export const eventTime = (iso, zone) => moment(iso, zone, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+// Evidence says when exactly.
+export const exactTime = (iso, zone) => (iso ? moment(iso, zone, { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 1 }) : "");
+
+function moment(iso, zone, wanted) {
+  const options = { ...wanted, hour12: false };
   const build = (more) => new Intl.DateTimeFormat(zh ? "zh-CN" : "en-GB", { ...options, ...more });
   try {
     return build({ timeZone: zone }).format(new Date(iso));
