@@ -358,9 +358,10 @@ class _Loader:
             if settings is not None:
                 note = partial(self._note_below, where)
                 found[name] = settings.placed(self.folder, note)
+                settings.suits(self.document.mapping("equipment"), note)
         return found
 
-    def _note_below(self, where: tuple[str, ...], keys: tuple[str, ...], message: str) -> None:
+    def _note_below(self, where: tuple[str, ...], keys: tuple[str | int, ...], message: str) -> None:
         self.document.add((*where, *keys), message)
 
     def _check_console(self, console: ConsoleSpec) -> None:

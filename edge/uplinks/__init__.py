@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from drivers.driver import Clock
 from drivers.point import Point, Value
 from edge.supervise import supervise
-from edge.uplinks import influxdb, mqtt, sparkplug
+from edge.uplinks import influxdb, mqtt, sparkplug, webhook
 from edge.uplinks.drain import Log, drain
 from edge.uplinks.journal import KIND, Bell, Clerk, Ledger, Memory, State, drain_journal
 from edge.uplinks.places import Places, owner
@@ -39,6 +39,7 @@ UPLINKS: Mapping[str, type[UplinkSettings]] = {
     "influxdb": influxdb.Settings,
     "mqtt": mqtt.Settings,
     "sparkplug": sparkplug.Settings,
+    "webhook": webhook.Settings,
 }
 """Settings of each type that a site file may name."""
 
@@ -285,8 +286,16 @@ def _open_sparkplug(
     )  # fmt: skip
 
 
+def _open_webhook(
+    name: str, settings: webhook.Settings, site: SiteView, house: House, refusal: type[Exception], memory: Memory
+) -> AbstractAsyncContextManager[Sender]:
+    del refusal, memory
+    return webhook.open_webhook(name, settings, site, house.clock)
+
+
 _OPEN: Mapping[str, Callable[..., AbstractAsyncContextManager[Sender]]] = {
     "influxdb": _open_influxdb,
     "mqtt": _open_mqtt,
     "sparkplug": _open_sparkplug,
+    "webhook": _open_webhook,
 }

@@ -30,6 +30,9 @@ class UplinkSettings(Strict):
         del folder, note
         return self
 
+    def suits(self, equipment: Collection[str], note: Callable[[tuple[str | int, ...], str], None]) -> None:
+        """Note what does not fit the equipment (ids) of the site: `note(keys, message)`."""
+
 
 class UplinkDown(Exception):
     """The far end takes nothing now: nothing is lost, the same rows are sent again later."""
