@@ -218,6 +218,11 @@ class ReadingsFile:
                 marks = unfold_qualities(qualities.get(str(row)), len(values[row]))
                 yield times[row], values[row][place], marks[place] if marks else GOOD
 
+    def points(self) -> set[str]:
+        """Ids of all points that were ever recorded."""
+        self._layouts.learn()
+        return {f"{equipment}.{name}" for equipment, names in self._layouts.by_number.values() for name in names}
+
     def rows_between(self, from_ns: int, to_ns: int, until_seq: int) -> Iterator[Row]:
         """Rows with from_ns <= time < to_ns and numbers up to `until_seq`, in order of their numbers."""
         for first_seq, body in self._bodies(from_ns, to_ns, until_seq):

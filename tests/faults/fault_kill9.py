@@ -41,6 +41,7 @@ def _fault(found: Counted, seed: int) -> Fault:
         ("alarms told, at broker and by push", str(found.told)),
         ("acknowledgements answered", str(found.acknowledged)),
         ("  of both, not in the ledger", _some(found.unwritten)),
+        ("start until ready, processor time of it", f"most {max(found.start_cpu_s):.2f} s"),
         ("start until ready", f"median {starts[len(starts) // 2]:.2f} s, most {starts[-1]:.2f} s"),
     )
     well = (

@@ -224,8 +224,10 @@ class Killed:
         """Everything that left the box about an alarm is in the ledger."""
         with reading(self.state / LEDGER) as db:
             bodies = [json.loads(body) for (body,) in db.execute("SELECT body FROM journal WHERE kind = 'alarm'")]
+            incidents = db.execute("SELECT DISTINCT subject FROM journal WHERE kind = 'incident'").fetchall()
         known = {_told(_row_of(body["alarm"])) for body in bodies}
         raised = {body["alarm"]["id"] for body in bodies if body["event"] in ("raised", "re-raised")}
+        raised |= {subject for (subject,) in incidents}
         self.found.told = len(ears.alarms)
         self.found.unwritten += [
             f"{alarm['id']} {alarm['state']}" for alarm in ears.alarms if _told(alarm) not in known
