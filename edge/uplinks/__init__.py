@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from drivers.driver import Clock
 from drivers.point import Point, Value
 from edge.supervise import supervise
-from edge.uplinks import influxdb, mqtt, sparkplug, webhook
+from edge.uplinks import influxdb, mqtt, sparkplug, thingsboard, webhook
 from edge.uplinks.drain import Log, drain
 from edge.uplinks.journal import KIND, Bell, Clerk, Ledger, Memory, State, drain_journal
 from edge.uplinks.places import Places, owner
@@ -39,6 +39,7 @@ UPLINKS: Mapping[str, type[UplinkSettings]] = {
     "influxdb": influxdb.Settings,
     "mqtt": mqtt.Settings,
     "sparkplug": sparkplug.Settings,
+    "thingsboard": thingsboard.Settings,
     "webhook": webhook.Settings,
 }
 """Settings of each type that a site file may name."""
@@ -71,6 +72,12 @@ class Desk(Protocol):
 
     def live(self, point_id: str) -> tuple[Value, str, int]:
         """Value, quality and time of the newest reading of a point."""
+        ...
+
+    async def alarm_step(
+        self, alarm_id: str, step: str, who: str, reason: str | None = None, minutes: float | None = None
+    ) -> dict[str, Any]:
+        """Acknowledge, shelve, unshelve or reset one alarm."""
         ...
 
     async def write_point(
@@ -286,6 +293,17 @@ def _open_sparkplug(
     )  # fmt: skip
 
 
+def _open_thingsboard(
+    name: str, settings: thingsboard.Settings, site: SiteView, house: House, refusal: type[Exception], memory: Memory
+) -> AbstractAsyncContextManager[Sender]:
+    del memory
+    return thingsboard.open_thingsboard(
+        name, settings, site, house.clock,
+        live=house.desk.live, current_alarms=house.desk.alarms, write=house.desk.write_point,
+        step=house.desk.alarm_step, refusal=refusal,
+    )  # fmt: skip
+
+
 def _open_webhook(
     name: str, settings: webhook.Settings, site: SiteView, house: House, refusal: type[Exception], memory: Memory
 ) -> AbstractAsyncContextManager[Sender]:
@@ -297,5 +315,6 @@ _OPEN: Mapping[str, Callable[..., AbstractAsyncContextManager[Sender]]] = {
     "influxdb": _open_influxdb,
     "mqtt": _open_mqtt,
     "sparkplug": _open_sparkplug,
+    "thingsboard": _open_thingsboard,
     "webhook": _open_webhook,
 }

@@ -69,6 +69,7 @@ class Session(ABC):
         self._tried = asyncio.Event()
         self._over: asyncio.Future[None] | None = None
         self._finished = self._stood = False
+        self._publishing = asyncio.Lock()  # rows and events share one outbox
         self.lost_s = 0.0
         """Monotonic time at which the last session ended."""
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -108,12 +109,17 @@ class Session(ABC):
 
     async def confirmed(self, client: Outbox, messages: Iterable[tuple[str, bytes]]) -> None:
         """Publish (topic, payload) with QoS 1; return once the broker has all. Raises UplinkDown."""
-        waiting = list(messages)
         try:
-            for at in range(0, len(waiting), IN_FLIGHT):
-                await client.publish_all(waiting[at : at + IN_FLIGHT], CONFIRM_S)
+            await self.published(client, messages)
         except aiomqtt.MqttError as error:
             raise self.broken(client, error) from None
+
+    async def published(self, client: Outbox, messages: Iterable[tuple[str, bytes]]) -> None:
+        """Publish (topic, payload) with QoS 1; return once the broker has all. Raises MqttError."""
+        waiting = list(messages)
+        async with self._publishing:
+            for at in range(0, len(waiting), IN_FLIGHT):
+                await client.publish_all(waiting[at : at + IN_FLIGHT], CONFIRM_S)
 
     async def say(self, client: Outbox, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish with QoS 1; return once the broker has it. Raises MqttError."""

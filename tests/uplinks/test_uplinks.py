@@ -54,6 +54,11 @@ class House:
     def live(self, point_id: str) -> tuple[Value, str, int]:
         raise AssertionError(point_id)
 
+    async def alarm_step(
+        self, alarm_id: str, step: str, who: str, reason: str | None = None, minutes: float | None = None
+    ) -> dict[str, Any]:
+        raise AssertionError((alarm_id, step, who, reason, minutes))
+
     async def write_point(
         self, point_id: str, value: Value, who: str, reason: str, for_s: float | None = None
     ) -> dict[str, Any]:

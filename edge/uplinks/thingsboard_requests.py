@@ -1,0 +1,103 @@
+"""What ThingsBoard may ask of an equipment, and what it is answered.
+
+    {"method": "read", "params": {"point": "power"}}                 or "params": "power"
+    {"method": "write", "params": {"point": "on", "value": true}}    with `who`, `reason`, `for_s` as wanted
+    {"method": "on", "params": true}                                 the same: the name of a point that is written
+    {"method": "ack", "params": {"alarm": "dry_run"}}                the alarm's rule, or its whole id
+
+Answers have `ok`, and `error` where something will not be done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from drivers.point import Value
+from edge.uplinks.shape import SiteView
+
+WHO = "thingsboard"
+REASON = "request from ThingsBoard"
+
+Body = Mapping[str, Any]
+Write = Callable[[str, Value, str, str, float | None], Awaitable[Body]]
+"""(point id, value, who, reason, for so many seconds) -> what was done."""
+Step = Callable[[str, str, str, str | None], Awaitable[Body]]
+"""(alarm id, step, who, reason) -> the alarm afterwards."""
+
+log = logging.getLogger(__name__)
+
+
+class Requests:
+    """Carries out requests."""
+
+    def __init__(
+        self,
+        site: SiteView,
+        live: Callable[[str], tuple[Value, str, int]],
+        write: Write,
+        step: Step,
+        refusal: type[Exception],
+        *,
+        allowed: bool,
+    ) -> None:
+        self._points = site.points
+        self._live = live
+        self._write = write
+        self._step = step
+        self._refusal = refusal
+        self._allowed = allowed
+
+    async def answer(self, equipment: str, method: str, params: Any) -> dict[str, Any]:
+        """Do what is asked; what is answered."""
+        try:
+            return await self._done(equipment, method, params)
+        except (self._refusal, ValueError) as error:
+            return {"ok": False, "error": str(error)}
+        except Exception:  # one request that fails is no reason to end the connection
+            log.exception("request %s of %s failed", method, equipment)
+            return {"ok": False, "error": "failed; the gateway's log says why"}
+
+    async def _done(self, equipment: str, method: str, params: Any) -> dict[str, Any]:
+        if method == "read":
+            name = params.get("point") if isinstance(params, dict) else params
+            value, quality, time_ns = self._live(self._point(equipment, name))
+            return {"ok": True, "value": value, "quality": quality, "ts": time_ns // 1_000_000}
+        known = method in ("write", "ack") or f"{equipment}.{method}" in self._points
+        if not known:
+            raise ValueError(f"no method {method!r}; there are read, write, ack, and the names of points")
+        if not self._allowed:
+            raise ValueError("commands are not taken by this way; set commands: true for this uplink")
+        given = params if isinstance(params, dict) else {"value": params}
+        who, reason = _text(given, "who", WHO), _text(given, "reason", REASON)
+        if method == "ack":
+            return await self._acknowledged(equipment, given, who, reason)
+        point = self._point(equipment, given.get("point") if method == "write" else method)
+        if "value" not in given or not isinstance(given["value"], bool | int | float | str):
+            raise ValueError('no "value"; write true, false, a number or a text')
+        for_s = given.get("for_s")
+        if for_s is not None and (isinstance(for_s, bool) or not isinstance(for_s, int | float)):
+            raise ValueError(f'"for_s" is {for_s!r}; write a number of seconds, or leave it out')
+        done = await self._write(point, given["value"], who, reason, for_s)
+        return {"ok": done.get("result", "done") == "done", **done}
+
+    async def _acknowledged(self, equipment: str, given: Body, who: str, reason: str) -> dict[str, Any]:
+        alarm = given.get("alarm", given.get("value"))
+        if not isinstance(alarm, str):
+            raise ValueError('no "alarm"; write the name of its rule')
+        whole = alarm if alarm.startswith(f"{equipment}.") else f"{equipment}.{alarm}"
+        return {"ok": True, "state": (await self._step(whole, "ack", who, reason)).get("state")}
+
+    def _point(self, equipment: str, name: Any) -> str:
+        point = f"{equipment}.{name}"
+        if not isinstance(name, str) or point not in self._points:
+            raise ValueError(f"no point {name!r} of {equipment}")
+        return point
+
+
+def _text(given: Body, key: str, default: str) -> str:
+    found = given.get(key, default)
+    if not isinstance(found, str):
+        raise ValueError(f'"{key}" is {type(found).__name__}; write a text')
+    return found
