@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import free_port, mosquitto_command, need, running
+from tests.support import free_port, influxdb1_command, mosquitto_command, need, running, victoria_command
 
 
 @pytest.fixture
@@ -22,13 +22,15 @@ def mosquitto(tmp_path: Path) -> Iterator[tuple[str, int]]:
 def victoria_metrics(tmp_path: Path) -> Iterator[str]:
     """Base URL of a fresh server of the InfluxDB v2 write API."""
     port = free_port()
-    command = [
-        need("victoria-metrics", "victoria-metrics"),
-        f"-httpListenAddr=127.0.0.1:{port}",
-        f"-storageDataPath={tmp_path / 'victoria'}",
-        "-retentionPeriod=100y",
-    ]
-    with running(command, port, tmp_path / "victoria.log"):
+    with running(victoria_command(port, tmp_path), port, tmp_path / "victoria.log"):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def influxdb1(tmp_path: Path) -> Iterator[str]:
+    """Base URL of a fresh InfluxDB 1.x, which nobody here wrote: a judge of the line protocol."""
+    port = free_port()
+    with running(influxdb1_command(port, tmp_path), port, tmp_path / "influxdb.log"):
         yield f"http://127.0.0.1:{port}"
 
 

@@ -86,3 +86,24 @@ def mosquitto_command(port: int, folder: Path) -> list[str]:
     config = folder / f"mosquitto-{port}.conf"
     config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 100000\n")
     return [need("mosquitto", "mosquitto"), "-c", str(config)]
+
+
+def victoria_command(port: int, folder: Path) -> list[str]:
+    """A server of the InfluxDB v2 write API on a loopback port, as a command to run."""
+    return [
+        need("victoria-metrics", "victoria-metrics"),
+        f"-httpListenAddr=127.0.0.1:{port}",
+        f"-storageDataPath={folder / 'victoria'}",
+        "-retentionPeriod=100y",
+    ]
+
+
+def influxdb1_command(port: int, folder: Path) -> list[str]:
+    """InfluxDB 1.x on a loopback port with its data in `folder`, as a command to run."""
+    config = folder / f"influxdb-{port}.conf"
+    config.write_text(
+        f'reporting-disabled = true\nbind-address = "127.0.0.1:0"\n[meta]\ndir = "{folder}/influx/meta"\n'
+        f'[data]\ndir = "{folder}/influx/data"\nwal-dir = "{folder}/influx/wal"\nquery-log-enabled = false\n'
+        f'[http]\nbind-address = "127.0.0.1:{port}"\nlog-enabled = false\n[monitor]\nstore-enabled = false\n'
+    )
+    return [need("influxd", "influxdb"), "-config", str(config)]

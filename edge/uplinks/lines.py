@@ -18,6 +18,8 @@ from edge.uplinks.shape import Row, SiteView
 
 UNKNOWN = "unknown"
 """Class of an equipment that is in the log but no longer in the site file."""
+RESERVED = frozenset({"time", "_field", "_measurement"})
+"""Names that a server keeps for itself and refuses as a field's; ours get an underscore behind."""
 GOOD = Quality.GOOD.value
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NAME = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ ", "\\": "/", '"': "'"})
@@ -72,7 +74,8 @@ class Lines:
     def _escaped(self, points: tuple[str, ...]) -> tuple[str, ...]:
         if len(self._names) > 10_000:  # report by exception makes many sets of points; the common ones come again
             self._names.clear()
-        self._names[points] = names = tuple(plain(point).translate(_NAME) for point in points)
+        names = tuple(plain(point).translate(_NAME) for point in points)
+        self._names[points] = names = tuple(f"{name}_" if name in RESERVED else name for name in names)
         return names
 
 
