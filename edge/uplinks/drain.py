@@ -2,7 +2,7 @@
 
 What comes in: the readings log and one uplink's `send`. What goes out: places in the log that move only over what
 the far end has confirmed, so that whatever fails, a row is sent again rather than lost. After a start or an
-outage that left more than a second's worth, live rows go on from the newest, and the rest follows in order at a
+outage that left more than a few batches, live rows go on from the newest, and the rest follows in order at a
 bounded rate, in slices so small that no live row waits long for them.
 """
 
@@ -19,6 +19,8 @@ from edge.uplinks.pauses import Pauses
 from edge.uplinks.places import Cursors, Places
 from edge.uplinks.shape import Row, Stats, UplinkDown
 
+AT_ONCE = 4
+"""Batches: what an outage has left is simply sent in order, up to so many of them or a second's worth."""
 SLICE_S = 0.25
 """Of the backlog, so much by its rate goes at once."""
 SLOW_S, QUICK_S = 0.5, 0.1
@@ -120,7 +122,7 @@ class _Drained:
     async def resume(self) -> None:
         """After a start or a failure: see whether live rows must overtake what waits."""
         places = self._places
-        if self._store.behind(places.live) > max(self._limit, self._rate):
+        if self._store.behind(places.live) > max(self._limit, min(self._rate, AT_ONCE * self._limit)):
             places.skip(self._store.newest())
         hole = places.hole()
         if hole is not None:

@@ -1,0 +1,161 @@
+"""An uplink that is away for days at 500 readings a second, and what happens when it is back.
+
+The outage is simulated: the clock is the bench's own, and every second of it is a second's rows really written to a
+`readings.db`, committed every ten, while the uplink asks the far end again and again. Then the far end is back and
+time is real: live rows come at 500 readings a second, each with a value that counts up, and the backlog drains as
+fast as it goes (the site file's `backlog_rate` would bound it). The far end takes 20 ms for a batch, as a server not
+far away does, and checks that every value has come, in order, in its lane. The store's tail, the places of both
+lanes and the slice in hand are all that memory should hold: RSS says so. Days: `make bench ARGS=outage DAYS=7`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge.clock import ManualClock, SystemClock
+from edge.store.readings import ReadingsStore, open_readings
+from edge.uplinks.drain import drain
+from edge.uplinks.shape import Row, Stats, UplinkDown
+
+DAYS = float(os.environ.get("DAYS", "0.05"))
+A_SECOND = 500
+"""Readings."""
+VALUES = 100
+"""Of one row."""
+COMMIT_S = 10
+ANSWER_S = 0.02
+RATE = 100_000.0
+"""Rows a second of the backlog: no bound here, to see what live rows bear."""
+CHANCE = random.Random(1)
+SAMPLES = [tuple(round(CHANCE.uniform(0, 100), 1) for _ in range(VALUES - 1)) for _ in range(1009)]
+POINTS = tuple(f"p{n}" for n in range(VALUES))
+EQUIPMENT = [f"e{n}" for n in range(60)]
+
+
+class FarEnd:
+    """Away at first; then counts what comes and how late it is."""
+
+    def __init__(self) -> None:
+        self.away = True
+        self.asked = 0
+        self.next_late = 0
+        self.first_live: int | None = None
+        self.next_live = 0
+        self.fresh = 0  # the first number of those that come in real time
+        self.disorder = 0
+        self.delays_s: list[float] = []
+        self.peak_mb = 0.0
+
+    @property
+    def done(self) -> bool:
+        """Whether both lanes have met, and live rows of now have come."""
+        return self.first_live is not None and self.next_late >= self.first_live and self.next_live > self.fresh
+
+    async def send(self, rows: Sequence[Row], *, late: bool) -> None:
+        self.asked += 1
+        if self.away:
+            raise UplinkDown("away")
+        await asyncio.sleep(ANSWER_S)
+        if not late and self.first_live is None:
+            self.first_live = self.next_live = int(rows[0].values[0] or 0)
+        due = self.next_late if late else self.next_live
+        for row in rows:
+            self.disorder += row.values[0] != due
+            due = int(row.values[0] or 0) + 1
+        if late:
+            self.next_late = due
+        else:
+            self.next_live = due
+            now_ns = time.time_ns()
+            self.delays_s += [(now_ns - row.time_ns) / 1e9 for row in rows if int(row.values[0] or 0) >= self.fresh]
+        if self.asked % 50 == 0:
+            self.peak_mb = max(self.peak_mb, rss_mb())
+
+
+def rss_mb() -> float:
+    """What the process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def put(store: ReadingsStore, number: int, time_ns: int) -> None:
+    """One row; its first value is its number."""
+    values = (number, *SAMPLES[number % len(SAMPLES)])
+    store.append(EQUIPMENT[number % len(EQUIPMENT)], POINTS, values, None, time_ns)
+
+
+async def outage(store: ReadingsStore, far: FarEnd, clock: ManualClock, seconds: int) -> tuple[int, float]:
+    """Rows written, and the RSS after the first hundredth of it."""
+    task = asyncio.create_task(drain(store, "cloud", far.send, clock, backlog_rate=RATE))
+    rows, early_mb = 0, 0.0
+    for second in range(seconds):
+        for _ in range(A_SECOND // VALUES):
+            put(store, rows, clock.wall_ns())
+            rows += 1
+        clock.advance(1)
+        if second % COMMIT_S == 0:
+            await store.flush()
+        if second == seconds // 100:
+            early_mb = rss_mb()
+    await store.flush()
+    task.cancel()
+    await asyncio.wait([task])
+    return rows, early_mb
+
+
+async def live(store: ReadingsStore, number: int) -> None:
+    """A second's rows each second, in real time, evenly."""
+    pause, due = VALUES / A_SECOND, time.monotonic()
+    while True:
+        put(store, number, time.time_ns())
+        number += 1
+        due += pause
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+
+async def measure(folder: Path) -> None:
+    seconds, far = round(DAYS * 86_400), FarEnd()
+    clock = ManualClock(wall_ns=time.time_ns() - seconds * 10**9)
+    async with open_readings(folder / "readings.db", 1.0) as store:
+        began = time.perf_counter()
+        rows, early_mb = await outage(store, far, clock, seconds)
+        wrote_s, away_mb = time.perf_counter() - began, rss_mb()
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        asked, far.away, far.fresh = far.asked, False, rows
+        stats = Stats()
+        task = asyncio.create_task(drain(store, "cloud", far.send, SystemClock(), stats, backlog_rate=RATE))
+        coming = asyncio.create_task(live(store, rows))
+        began = time.perf_counter()
+        while not far.done and not task.done():  # noqa: ASYNC110  # a bench may look now and then
+            await asyncio.sleep(0.2)
+        drained_s = time.perf_counter() - began
+        coming.cancel()
+        while store.cursor("cloud") < store.newest() and not task.done():  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait([task, coming])
+        if not task.cancelled():
+            task.result()
+    delays = sorted(far.delays_s)
+    meanwhile = far.next_live - far.next_late
+    say = f"""away for {seconds / 86_400:g} days at {A_SECOND} readings/s: {rows:,} rows, {rows * VALUES:,} readings
+  written in         {wrote_s:,.0f} s, {size / 1e6:,.0f} MB; the far end was asked {asked:,} times
+  drained in         {drained_s:,.0f} s: {rows / drained_s:,.0f} rows/s, {rows * VALUES / drained_s:,.0f} readings/s
+  delivered          {far.next_late:,} rows late, {meanwhile:,} live; out of order or missing: {far.disorder}
+  live meanwhile     {len(delays):,} rows, late by median {delays[len(delays) // 2]:.3f} s, most {delays[-1]:.3f} s
+  RSS                {early_mb:.0f} MB early on, {away_mb:.0f} at its end, {far.peak_mb:.0f} while draining"""
+    print(say)
+    kept = far.next_late == far.first_live and not far.disorder and delays[-1] < 2
+    print("  everything in order, live rows less than 2 s late" if kept else "  NOT KEPT", flush=True)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
+        asyncio.run(measure(Path(name)))
