@@ -20,8 +20,10 @@ from edge.incidents.incident import IncidentEvent
 from edge.store.ledger import Entry, Ledger, StoreError
 from edge.upkeep.orders import OrderEvent
 
-TOGETHER = 200
+TOGETHER = 100
 """Happenings that are written in one commit at most: in a storm the loop is free again after each."""
+TOLD = 20
+"""Happenings that are told without letting others work in between."""
 WAITING = 10_000
 """Entries kept for a disk that does not take them; the oldest go first, counted."""
 
@@ -109,9 +111,11 @@ class Clerk:
         for each in happenings:
             self._book(each)
         await self._commit()
-        for each in happenings:
+        for number, each in enumerate(happenings, 1):
             for listener in self.listeners:
                 listener(each)
+            if number % TOLD == 0:
+                await asyncio.sleep(0)
         for after in self.after:
             after()
         for _, written in batch:

@@ -58,12 +58,14 @@ class Notices:
             respond_s=alarm.respond_s,
         )
 
-    def of_incident(self, incident: Incident, lead: Alarm | None, affected: Sequence[str], time_ns: int) -> Notice:
+    def of_incident(
+        self, incident: Incident, lead: Alarm | None, affected: Sequence[str], count: int, time_ns: int
+    ) -> Notice:
         """An incident as people are told of it. `lead`: the alarm that gives it its name; `affected`: what it takes
-        with it, by name. It is over where none of its conditions stands."""
+        with it, by name, at least the first of `count`. It is over where none of its conditions stands."""
         place = incident.root if incident.root == SITE or lead is None else lead.equipment
         name, location = self._where(place)
-        lines = [self._told_of(incident, lead, affected, language) for language in ("zh", "en")]
+        lines = [self._told_of(incident, lead, affected, count, language) for language in ("zh", "en")]
         return Notice(
             id=incident.id,
             kind="alarm",
@@ -77,7 +79,9 @@ class Notices:
             respond_s=lead.respond_s if lead else 0.0,
         )
 
-    def _told_of(self, incident: Incident, lead: Alarm | None, affected: Sequence[str], language: Language) -> str:
+    def _told_of(
+        self, incident: Incident, lead: Alarm | None, affected: Sequence[str], count: int, language: Language
+    ) -> str:
         zh, parts = language == "zh", []
         if incident.root == SITE and lead is not None:
             first = f"{lead.name.get(language)} · {self._where(lead.equipment)[0]}"
@@ -91,10 +95,8 @@ class Notices:
             parts.append(f"另有 {more} 条相关报警" if zh else f"{more} more alarms belong to it")
         if affected:
             names = ("、" if zh else ", ").join(affected[:NAMED])
-            rest = ("等" if zh else " and others") if len(affected) > NAMED else ""
-            parts.append(
-                f"影响 {len(affected)} 台设备：{names}{rest}" if zh else f"Affects {len(affected)}: {names}{rest}"
-            )
+            rest = ("等" if zh else " and others") if count > NAMED else ""
+            parts.append(f"影响 {count} 台设备：{names}{rest}" if zh else f"Affects {count}: {names}{rest}")
         return ("。" if zh else ". ").join(part.rstrip("。.") for part in parts if part)
 
     def _line(self, advice: str, point: Point | None, value: object, language: Language) -> str:

@@ -91,7 +91,7 @@ class Teller:
         lead = self._engine.alarms.alarm(incident.lead)
         over = event.event == "cleared"
         time_ns = event.time_ns if over else incident.called_ns or incident.opened_ns
-        return self._notices.of_incident(incident, lead, row["affected"], time_ns)
+        return self._notices.of_incident(incident, lead, row["affected"], row["affected_count"], time_ns)
 
     def _push(self, event: IncidentEvent) -> None:
         id_ = event.incident.id
@@ -109,6 +109,5 @@ class Teller:
         if transition.event not in ("raised", "re-raised"):
             return
         alarm = transition.alarm
-        incident = self._engine.incidents.of(alarm.id)
-        if incident is None or incident.root == alarm.equipment:
+        if not self._engine.incidents.explained(alarm.id, alarm.equipment):
             self._dispatcher.annunciated(alarm.priority.value)

@@ -422,6 +422,11 @@ class IncidentEngine:
         dossier = self._of.get(alarm_id)
         return dossier.snapshot() if dossier else None
 
+    def explained(self, alarm_id: str, equipment: str) -> bool:
+        """Whether an alarm of an equipment is part of an incident about something else."""
+        dossier = self._of.get(alarm_id)
+        return dossier is not None and dossier.root != equipment
+
     def incident_id(self, alarm_id: str) -> str | None:
         """Its id only."""
         dossier = self._of.get(alarm_id)

@@ -40,6 +40,8 @@ Event = Literal[
 """`joined`: one more alarm. `merged`: it is part of another incident now. `called`: people are to be told.
 `cleared`: no condition stands any more. `quieted`: none is shown any more, by shelf or by design. `updated`: one of
 its alarms has changed. `forgotten`: closed long ago, only the journal knows it."""
+JOINED = 50
+"""Alarms whose joining has an entry of its own; of more the alarms' own entries and the incident's end tell."""
 UNWRITTEN: frozenset[Event] = frozenset({"called", "updated", "forgotten"})
 """Events without an entry of their own in the journal: the alarm's or the push's says it."""
 
@@ -246,7 +248,8 @@ class IncidentEvent:
     @property
     def written(self) -> bool:
         """Whether it has an entry of its own in the journal."""
-        return self.event not in UNWRITTEN
+        many = self.event == "joined" and len(self.incident.alarms) > JOINED
+        return self.event not in UNWRITTEN and not many
 
     def to_body(self) -> dict[str, Any]:
         """As plain data for JSON; the whole incident with its end, so that the journal alone is evidence."""

@@ -120,7 +120,9 @@ class Report:
         if alarm is None:
             name = Text(str(row["name"]["zh"]), str(row["name"]["en"]))
             trait = self._traits.get(row["id"], PLAIN)
-            alarm = self._alarms[row["id"]] = _Alarm(name, row["priority"], History(trait))
+            alarm = self._alarms[row["id"]] = _Alarm(
+                name, row["priority"], History(trait, row["priority"] == PRIORITIES[0])
+            )
         if event in ("raised", "re-raised"):
             alarm.times.append(time_ns)
             bisect.insort(self._times, time_ns)  # the box's clock may have been set back
@@ -137,7 +139,7 @@ class Report:
         began_ns = alarm.raised_ns or row.get("raised_ns") or time_ns
         alarm.raised_ns = None
         alarm.history.cleared(time_ns / 1e9, None)
-        if time_ns - began_ns < FLEETING_S * 1e9:
+        if time_ns - began_ns < FLEETING_S * 1e9 and not alarm.history.critical:
             alarm.fleeting += 1
         self._stood(began_ns, time_ns)
 

@@ -85,6 +85,8 @@ class History:
     """What one alarm did lately."""
 
     trait: Trait
+    critical: bool = False
+    """It is never held, and nothing is suggested that would delay it."""
     raises: deque[Raise] = field(default_factory=lambda: deque(maxlen=KEPT))
     kind: Kind | None = None
     """What it is now; None: it behaves."""
@@ -114,6 +116,8 @@ class History:
 
     def suggestion(self) -> Suggestion:
         """What would have calmed it: longer than its longest raise or pause, wider than its widest swing."""
+        if self.critical:
+            return Suggestion()
         over = [each for each in self.raises if each.ended_s is not None]
         pauses = [
             after.at_s - before.ended_s
@@ -131,19 +135,30 @@ class Repeats:
     """All alarms that were raised lately."""
 
     def __init__(self) -> None:
+        self._once: dict[str, Raise] = {}
+        """Alarms that came once so far: most never come again, and a history of theirs would be for nothing."""
         self._known: dict[str, History] = {}
 
     def raised(self, alarm_id: str, trait: Trait, at_s: float, value: Value, *, critical: bool) -> History | None:
         """Note a raise. Its history where people are not to be told of it now, else None."""
-        history = self._known.setdefault(alarm_id, History(trait))
+        history = self._known.get(alarm_id)
+        if history is None:
+            first = self._once.pop(alarm_id, None)
+            if first is None:
+                self._once[alarm_id] = Raise(at_s, _number(value))
+                return None
+            history = self._known[alarm_id] = History(trait, critical)
+            history.raises.append(first)
         history.raised(at_s, value)
         return history if history.kind is not None and not critical else None
 
     def cleared(self, alarm_id: str, at_s: float, value: Value) -> None:
         """Note that an alarm has cleared."""
-        history = self._known.get(alarm_id)
+        history, first = self._known.get(alarm_id), self._once.get(alarm_id)
         if history is not None:
             history.cleared(at_s, value)
+        elif first is not None and first.ended_s is None:
+            first.ended_s, first.ended_value = at_s, _number(value)
 
     def calm(self, alarm_id: str, now_s: float) -> bool:
         """Whether an alarm that was held may be told of again."""
@@ -158,6 +173,8 @@ class Repeats:
         """Drop what was raised last before a time."""
         for alarm_id in [name for name, each in self._known.items() if each.raises[-1].at_s < before_s]:
             del self._known[alarm_id]
+        for alarm_id in [name for name, each in self._once.items() if each.at_s < before_s]:
+            del self._once[alarm_id]
 
     def row(self, alarm_id: str, now_s: float) -> dict[str, Any] | None:
         """What an alarm has been doing and what would calm it, for lists; None where it behaves."""

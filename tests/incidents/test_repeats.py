@@ -70,7 +70,9 @@ def test_a_fleeting_alarm_is_told_only_if_it_stays() -> None:
 def test_a_critical_alarm_is_never_held() -> None:
     scene = Scene()
     chatter(scene, "lift-1.trapped", 6, "critical")
-    assert scene.engine.repeats.row("lift-1.trapped", scene.mono_s) is not None
+    row = scene.engine.repeats.row("lift-1.trapped", scene.mono_s)
+    assert row is not None
+    assert "loose contact" in row["suggestion"]["text"]["en"]  # nothing that would delay it
     assert not any(line.event == "held" for line in scene.open[0].timeline)
 
 
