@@ -22,6 +22,7 @@ from edge.engine import Engine
 from edge.events import Event, Hub
 from edge.site import Equipment, Site
 from edge.store.ledger import Ledger
+from edge.stuck import Stuck
 from edge.texts import iso
 
 TICK_S = 0.5
@@ -75,6 +76,7 @@ class PointCommands:
         self._hub = hub
         self._points = {point.id: point for point in site.points}
         self._commands = Commands(site.guards, engine.live)
+        self._stuck = Stuck(engine, dict.fromkeys(each.equipment for each in site.points if each.writable))
         self._returning = asyncio.Event()
         """Set while there is an override: a daemon without one is not woken."""
 
@@ -86,6 +88,7 @@ class PointCommands:
     async def restore(self, ledger: Ledger) -> None:
         """Take up overrides and rates where the ledger says that they were."""
         mono_s, wall_ns = self._clock.mono_s(), self._clock.wall_ns()
+        self._stuck.begin()
         for point_id, body in (await ledger.load("command")).items():
             if point_id in self._points:
                 self._commands.restore(self._points[point_id], body["time_ns"], mono_s, wall_ns)
@@ -128,6 +131,7 @@ class PointCommands:
             await self._note(command, state)
         if error is not None:
             raise DeskRefused("refused" if isinstance(error, Refused) else "unavailable", str(error)) from error
+        self._stuck.free(point_id)
         return command
 
     def _command(self, point: Point, value: Value, who: str, reason: str) -> dict[str, Any]:
@@ -229,6 +233,7 @@ class PointCommands:
         there = alike(point, override.returns_to, command["after"])
         if there:
             self._commands.overrides.pop(point.id, None)
+            self._stuck.free(point.id)
             state["override", point.id] = None
         command["override"] = {"event": "returned" if there else "returning", **_shown(override)}
         await self._note(command, state)
@@ -236,6 +241,7 @@ class PointCommands:
     async def _held(self, override: Override, command: dict[str, Any], state: State, kind: str) -> None:
         """It cannot return now: said once for each reason, tried again and again."""
         override.due_s = self._clock.mono_s() + RETRY_S
+        self._stuck.held(override.point)
         override.trouble = command.get("error") or f"{override.point} reads back {command['after']!r}"
         if kind == override.trouble_kind:
             await self._clerk.keep(state)
@@ -249,6 +255,7 @@ class PointCommands:
         """It can never return: somebody must look."""
         log.error("the override of %s cannot return to %r: %s", override.point, override.returns_to, why)
         self._commands.overrides.pop(override.point, None)
+        self._stuck.held(override.point)
         command = {
             "point": override.point, "before": None, "asked": override.returns_to, "after": None, "who": GATEWAY,
             "reason": f"override by {override.who} ends: {override.reason}", "result": "refused", "error": why,

@@ -19,6 +19,7 @@ from edge.alarms.rule import (
     check_references,
     compile_box_rules,
     compile_connection_rules,
+    compile_override_rules,
     compile_rules,
     compile_site_rules,
     compile_uplink_rules,
@@ -26,6 +27,8 @@ from edge.alarms.rule import (
 from edge.data import CONFIG
 from edge.gateway import take_lag
 
+OVERRIDE = "override:"
+"""Before an equipment's id: the engine's connection that is up while an override of its points cannot return."""
 EVERYWHERE = "values_unusable"
 """The gateway's rule that every equipment has, unless its profile or the site says otherwise."""
 
@@ -71,6 +74,9 @@ class SiteRules:
         rules = compile_connection_rules(list(connections), lines, self.gateway, ("alarms",))
         rules += compile_uplink_rules(list(uplinks), lines, self.gateway, ("alarms",))
         rules += compile_box_rules(lines, self.gateway, ("alarms",))
+        commanded = dict.fromkeys(point.equipment for point in self._points.values() if point.writable)
+        named = [(each, f"{OVERRIDE}{each}") for each in commanded if f"{each}.override_held" not in self._known]
+        rules += compile_override_rules(named, lines, self.gateway, ("alarms",))
         self._known |= {rule.id for rule in rules}
         own = self._document.mapping("rules")
         rules += compile_site_rules(

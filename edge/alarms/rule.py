@@ -25,7 +25,7 @@ __all__ = ["Rule", "RuleSpec", "SiteRuleSpec", "check_references", "compile_rule
 
 _NAME = re.compile(r"[a-z0-9_]{1,64}\Z")
 _BOX = ("storage", "clock")
-_GATEWAY = ("line_offline", "uplink_backlog", "values_unusable", *_BOX)
+_GATEWAY = ("line_offline", "uplink_backlog", "values_unusable", "override_held", *_BOX)
 
 RESPOND_S = {Priority.CRITICAL: 300.0, Priority.HIGH: 1800.0, Priority.MEDIUM: 28_800.0, Priority.LOW: 86_400.0}
 """Time to respond where a rule says nothing: 5 min, 30 min, the shift, the next day."""
@@ -172,6 +172,16 @@ def compile_uplink_rules(
     """
     named = [(f"uplink:{name}", f"uplink:{name}") for name in uplinks]
     return _gateway_rules("uplink_backlog", named, specs, document, where)
+
+
+def compile_override_rules(
+    equipment: Iterable[tuple[str, str]], specs: Mapping[str, Any], document: Document, where: Where
+) -> list[Rule]:
+    """The gateway's own rule `override_held` for each equipment that takes commands.
+
+    `equipment`: its id, and the name of the engine's connection that is up while one of its overrides cannot return.
+    """
+    return _gateway_rules("override_held", equipment, specs, document, where)
 
 
 def compile_box_rules(specs: Mapping[str, Any], document: Document, where: Where) -> list[Rule]:

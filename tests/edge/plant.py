@@ -102,7 +102,7 @@ class Daemon:
         self.clock, self.ledger, self.bus = clock, ledger, bus
         self.clerk = Clerk(ledger, clock)
         self.engine = Engine(
-            Pipeline(600), Nowhere(), AlarmEngine(()), UpkeepEngine((), (), site.zone), clock, self.clerk.take
+            Pipeline(600), Nowhere(), AlarmEngine(site.rules), UpkeepEngine((), (), site.zone), clock, self.clerk.take
         )
         self.commands = PointCommands(site, self.engine, self.clerk, {"bus": bus}, clock, Hub())
         self.points = {point.id: point for point in site.points}

@@ -15,7 +15,7 @@ from drivers.point import Point, Quality, Value
 from edge.clock import ManualClock
 from edge.commands import DeskRefused
 from edge.site import Equipment
-from tests.edge.plant import HALF_AN_HOUR, PROFILE, SITE, Bus, daemon
+from tests.edge.plant import HALF_AN_HOUR, PROFILE, SITE, Bus, Daemon, daemon
 from tests.support import eventually
 
 
@@ -333,3 +333,34 @@ async def test_whatever_people_ask_and_overrides_return_the_device_is_never_hamm
     assert min(later - sooner for sooner, later in pairwise(moments)) >= 3 - 1e-6
     values = [20.0, *(float(value) for _, value in written if isinstance(value, float))]
     assert max(abs(later - sooner) for sooner, later in pairwise(values)) <= 10 + 1e-6
+
+
+async def test_an_override_that_cannot_return_is_an_alarm_until_it_has_or_somebody_commands_the_point(
+    tmp_path: Path,
+) -> None:
+    def active(it: Daemon) -> list[tuple[str, str]]:
+        it.engine.tick()
+        return [(each.id, each.code) for each in it.engine.alarms.alarms() if each.active]
+
+    async with daemon(tmp_path) as it:
+        it.reads(pump_2__speed=20.0, pump_2__ready=True)
+        await it.set("pump-2.speed", 30, for_s=60)
+        it.bus.error = DeviceSilent("pump-2: does not answer")
+        await it.passes(61)
+        assert active(it) == [], "it may be a moment only"
+        await it.passes(31)
+        assert active(it) == [("pump-2.override_held", "GW-06")]
+        it.bus.error = None
+        it.reads(pump_2__speed=30.0)
+        await it.passes(11)
+        await it.passes(61)
+        assert active(it) == []
+        await it.set("pump-2.speed", 30, for_s=60)
+        it.bus.error = DeviceSilent("pump-2: does not answer")
+        await it.passes(100)
+        assert active(it) == [("pump-2.override_held", "GW-06")]
+        it.bus.error = None
+        it.reads(pump_2__speed=30.0)
+        await it.set("pump-2.speed", 25)
+        await it.passes(61)
+        assert active(it) == []
