@@ -117,6 +117,11 @@ class Acquired:
         way = self._poller or self._link
         return await way.write(equipment.device, point, value)
 
+    def worst_age_s(self, point: Point) -> float | None:
+        """The oldest that a point can become while its devices answer; None where it is not polled."""
+        found = self._load.points.get(point.id) if self._load else None
+        return None if found is None else round(found.worst_age_s, 3)
+
     @property
     def taken(self) -> int:
         """Messages that have been dealt with, whatever came of them."""

@@ -58,6 +58,10 @@ class Way(Protocol):
         """Its row in `connections`."""
         ...
 
+    def worst_age_s(self, point: Point) -> float | None:
+        """The oldest that a point can become while its devices answer; None where it is not polled."""
+        ...
+
     async def write(self, equipment: Equipment, point: Point, value: Value) -> Value:
         """Write and read back."""
         ...

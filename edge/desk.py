@@ -145,6 +145,7 @@ class Desk:
             "quality": live.quality.level,
             "reason": live.quality.reason,
             "time": iso(live.time_ns),
+            "worst_age_s": self._ways[self._site.equipment[point.equipment].connection].worst_age_s(point),
             "writable": point.writable,
             "override": self._commands.override(point),
         }

@@ -101,6 +101,17 @@ class Load:
         own = [each.request for each in self.requests if each.request.device.id == name]
         return sum(each.wire_s / each.period_s for each in own) / sum(1 / each.period_s for each in own)
 
+    def ages(self) -> list[dict[str, Any]]:
+        """Each point's period, how often it is read, and the oldest that it can become; for tables and JSON."""
+        return [
+            {
+                "point": point.id, "period_s": point.period_s, "read_every_s": best.request.period_s,
+                "worst_age_s": round(best.worst_age_s, 3),
+            }
+            for row in self.requests for point in row.request.block.points
+            if (best := self.points[point.id]) is row
+        ]  # fmt: skip
+
     def dearest(self, most: int = 3) -> str:
         """Who costs how much, in words."""
         first = [f"{name} takes {share:.1%}" for name, share in list(self.devices.items())[:most]]

@@ -26,6 +26,9 @@ def register(subparsers: Subparsers) -> None:
         "-v", "--loads", action="store_true", help="every request: what it reads, how often, and what it costs"
     )
     parser.add_argument(
+        "--points", action="store_true", help="every point: how often it is read, and how old it can become"
+    )
+    parser.add_argument(
         "--schema", action="store_true", help="print the JSON Schema of the site file, for editors, and end"
     )
     options(parser, remote=False)
@@ -61,6 +64,8 @@ def _check(arguments: argparse.Namespace) -> int:
         _who(row)
         if arguments.loads:
             _requests(row)
+        if arguments.points:
+            _points(row)
     return OK
 
 
@@ -94,6 +99,7 @@ def _row(connection: Any, urgent: Collection[str]) -> dict[str, Any]:
         "advice": advice(*way) if grade != "ok" else None,
         "tight": tight,
         **load.row(),
+        "ages": load.ages(),
     }
 
 
@@ -138,6 +144,17 @@ def _requests(row: dict[str, Any]) -> None:
     )  # fmt: skip
     head = ("equipment", *said, "points", "period", "wire ms", "share", "waits ms", "oldest value", "note")
     print_table(f"{row['connection']} ({row['load']:.1%})", head, lines)
+
+
+def _points(row: dict[str, Any]) -> None:
+    """Every point that is polled, with the oldest that it can become."""
+    if not row["ages"]:
+        return
+    lines = (
+        (each["point"], f"{each['period_s']:g} s", f"{each['read_every_s']:g} s", f"{each['worst_age_s']:.2f} s")
+        for each in row["ages"]
+    )
+    print_table(row["connection"], ("point", "period", "read every", "oldest value"), lines)
 
 
 _COSTS = frozenset({"points", "period_s", "wire_ms", "share", "blocking_ms", "worst_age_s", "tight"})

@@ -12,6 +12,8 @@ from edge.cli.command import OK, Subparsers, as_json, clean, command, language, 
 from edge.cli.words import local, word, words
 
 Row = Mapping[str, Any]
+_NAMED = 6
+"""Devices of a line that are named with their shares."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -52,6 +54,8 @@ def _show(found: Mapping[str, Any], lang: Language) -> None:
         words("connection type state planned use timeouts bad exceptions overruns dearest why", lang),
         (_connection(row, lang) for row in found["connections"]),
     )
+    for row in found["connections"]:
+        print_shares(row, lang)
     troubled = [_device(row, each, lang) for row in found["connections"] for each in _troubled(row)]
     if troubled:
         print()
@@ -87,6 +91,28 @@ def _connection(row: Row, lang: Language) -> Sequence[object]:
         row.get("timeouts"), row.get("bad_frames"), row.get("exceptions"), row.get("overruns"), dearest,
         say(row.get("reason"), lang),
     )  # fmt: skip
+
+
+def print_shares(row: Row, lang: Language) -> None:
+    """Who takes how much of a polled line, measured beside planned, in one line."""
+    devices = sorted(row.get("devices", ()), key=_taken, reverse=True)
+    if len(devices) < 2:
+        return
+    planned, rest = word("planned_share", lang), devices[_NAMED:]
+    said = [
+        f"{each['equipment']} {_share(each.get('utilisation')) or '-'} ({planned} {_share(each['load'])})"
+        for each in devices[:_NAMED]
+    ]
+    if rest:
+        used, load = (_share(sum(each.get(key) or 0.0 for each in rest)) for key in ("utilisation", "load"))
+        said.append(f"{word('and_more', lang)} {len(rest)}: {used} ({planned} {load})")
+    print(clean(f"{row['name']}: {word('of_this_bus', lang)} {', '.join(said)}"))
+
+
+def _taken(device: Row) -> float:
+    """Measured, or planned where nothing is measured yet."""
+    used = device.get("utilisation")
+    return float(device["load"] if used is None else used)
 
 
 def _share(use: float | None) -> str:

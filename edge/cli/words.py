@@ -36,6 +36,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     "chattering": ("抖动报警", "chattering"),
     "fleeting": ("一闪而过的报警", "fleeting"),
     # sentences
+    "of_this_bus": ("线路占用", "of this bus take"), "planned_share": ("计划", "planned"),
+    "and_more": ("其余台数", "and more"),
     "well": ("网关工作正常", "the gateway is working"), "unwell": ("网关有故障", "the gateway is not well"),
     "no_alarms": ("当前没有报警", "no alarms"), "no_incidents": ("当前没有事件", "no incidents"),
     "no_orders": ("没有待办工单", "no open work orders"),

@@ -243,6 +243,10 @@ class PointView(View):
     quality: Literal["good", "uncertain", "bad"]
     reason: str | None = Field(description="`comm`, `range`, `stale`, `sensor` or `clock`; null where good.")
     time: str | None = Field(description="ISO 8601; null where it was never read.")
+    worst_age_s: float | None = Field(
+        default=None,
+        description="The oldest that it can become while its device answers; null where it reports itself.",
+    )
     writable: bool
     override: dict[str, Any] | None = Field(
         default=None, description="A command for a time: `value`, `returns_to`, `until`, `who`, `reason`, `trouble`."

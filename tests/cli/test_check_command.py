@@ -37,6 +37,17 @@ def test_every_request_is_shown_where_that_is_asked(run: Run, option: str) -> No
     assert re.search(r"meter-1\t21\tinput\t0\t54\t13\t5 s\t\d+\.\d\t\d\.\d\d%\t", out)
 
 
+def test_every_point_says_how_old_it_can_become_where_that_is_asked(run: Run) -> None:
+    code, out, _ = run("check", "--config", SITE, "--points")
+    assert code == 0
+    assert re.search(r"^pump-1\.pressure\t\d+ s\t\d+ s\t\d+\.\d\d s$", out, re.M)
+    code, out, _ = run("check", "--config", SITE, "--json")
+    pumps = next(row for row in json.loads(out)["connections"] if row["connection"] == "pump-room")
+    assert len(pumps["ages"]) == len({each["point"] for each in pumps["ages"]}) == pumps["points"]
+    assert all(each["period_s"] >= each["read_every_s"] < each["worst_age_s"] for each in pumps["ages"])
+    assert max(each["worst_age_s"] for each in pumps["ages"]) == pumps["worst_age_s"]
+
+
 def test_json_has_all_of_it(run: Run) -> None:
     code, out, _ = run("check", "--config", SITE, "--json")
     found = json.loads(out)

@@ -84,6 +84,9 @@ class Bus:
     def status(self) -> dict[str, Any]:
         return {}
 
+    def worst_age_s(self, point: Point) -> float | None:
+        return None
+
     async def write(self, equipment: Equipment, point: Point, value: Value) -> Value:
         assert equipment.id == point.equipment
         self.asked += 1

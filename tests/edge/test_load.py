@@ -256,3 +256,14 @@ def test_requests_are_told_in_the_words_of_their_protocol() -> None:
     rows = load_of(pumps.driver, pumps.requests).row()["loads"]
     assert {"equipment": "pump-1", "unit": 1, "table": "input", "address": 0}.items() <= rows[0].items()
     assert sum(row["share"] for row in rows) == pytest.approx(pumps.load, abs=1e-3)
+
+
+def test_each_polled_point_of_the_demo_has_an_age() -> None:
+    site = load_site(Path(CASES).parent.parent / "config" / "site.yaml")
+    pumps = site.connections["pump-room"]
+    load = load_of(pumps.driver, pumps.requests)
+    polled = {point.id for device in pumps.devices for point in device.points if point.period_s}
+    assert set(load.points) == {each["point"] for each in load.ages()} == polled
+    for each in load.ages():
+        assert each["read_every_s"] <= each["period_s"]
+        assert each["worst_age_s"] == pytest.approx(load.points[each["point"]].worst_age_s, abs=1e-3)
