@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
@@ -12,6 +13,7 @@ from drivers.point import Batch, Block, Point, Quality, Text, Value
 from edge.alarms.alarm import Transition
 from edge.alarms.engine import AlarmEngine
 from edge.alarms.rule import Rule, compile_rules
+from edge.alarms.terms import UTC
 
 START_NS = 1_770_000_000_000_000_000
 START_S = 1_000.0
@@ -29,16 +31,17 @@ def point(
     high: float | None = None,
     labels: dict[int, Text] | None = None,
     period_s: float = 1.0,
+    counter: bool = False,
 ) -> Point:
     """A point of a pump."""
     return Point(
         f"{equipment}.{name}", equipment, name, Text(name, name), kind, "", period_s, 0.0, low, high,
-        counter=False, writable=False, labels=labels, address=NoAddress(),
+        counter=counter, writable=False, labels=labels, address=NoAddress(),
     )  # fmt: skip
 
 
 def pump(equipment: str = "pump-1") -> tuple[Point, ...]:
-    """Pressure, temperature, running, mode, and the text of the drive's fault."""
+    """Pressure, temperature, running, mode, the text of the drive's fault, set pressure, starts, three currents."""
     modes = {0: Text("停", "off"), 1: Text("自动", "auto"), 2: Text("手动", "manual")}
     return (
         point("pressure", equipment=equipment, low=0, high=1),
@@ -46,11 +49,14 @@ def pump(equipment: str = "pump-1") -> tuple[Point, ...]:
         point("running", "bool", equipment),
         point("mode", "int", equipment, labels=modes),
         point("fault_text", "text", equipment),
+        point("set_pressure", equipment=equipment, low=0, high=1),
+        point("starts", "int", equipment, counter=True),
+        *(point(f"current_{phase}", equipment=equipment, low=0, high=100) for phase in "abc"),
     )
 
 
 def compiled(
-    text: str, points: Sequence[Point] | None = None, equipment: str = "pump-1"
+    text: str, points: Sequence[Point] | None = None, equipment: str = "pump-1", zone: ZoneInfo = UTC
 ) -> tuple[list[Rule], Document]:
     """Rules of a YAML mapping of names to conditions; what they all need is added, priority high unless given."""
     document = parse(text, Document("pump.yaml"))
@@ -65,22 +71,27 @@ def compiled(
         for name, row in (document.data or {}).items()
     }
     points = pump(equipment) if points is None else points
-    return compile_rules(equipment, "pump-room", points, specs, document, ()), document
+    return compile_rules(equipment, "pump-room", points, specs, document, (), zone=zone), document
 
 
 class Scene:
     """One pump under watch; times are seconds since the start."""
 
-    def __init__(self, rules: str, bodies: Mapping[str, dict[str, object]] | None = None) -> None:
+    def __init__(
+        self, rules: str, bodies: Mapping[str, dict[str, object]] | None = None, zone: ZoneInfo = UTC
+    ) -> None:
         self.points = pump()
-        made, document = compiled(rules, self.points)
+        made, document = compiled(rules, self.points, zone=zone)
         assert not document.faults, document.faults
         self.rules = made
         self.engine = AlarmEngine(made)
         self.engine.restore(bodies or {})
+        self.known = True
+        """Whether the wall clock is right."""
         self.block = Block("pump-1", self.points)
         self.values: dict[str, Value] = {
             "pressure": 0.5, "temperature": 40.0, "running": True, "mode": 1, "fault_text": "",
+            "set_pressure": 0.5, "starts": 100, "current_a": 20.0, "current_b": 20.0, "current_c": 20.0,
         }  # fmt: skip
         self.now_s = 0.0
         self.story: list[tuple[float, str, str]] = []
@@ -114,7 +125,7 @@ class Scene:
     def tick(self, at: float) -> list[Transition]:
         """The clock's tick."""
         self.now_s = at
-        return self.note(self.engine.tick(self.mono_s, self.wall_ns))
+        return self.note(self.engine.tick(self.mono_s, self.wall_ns, known=self.known))
 
     def run(self, until: float, step: float = 1.0) -> None:
         """Tick every `step` seconds up to and including `until`."""
