@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS   ?=
 
-.PHONY: help demo test check format bench fuzz faults lock wheel services clean
+.PHONY: help demo test check format bench fuzz stories faults lock wheel services clean
 
 help:
 	@echo "make demo [ARGS='--for 60s']  a simulated community on real protocols, and the daemon on it"
@@ -61,6 +61,10 @@ fuzz: $(VENV)/.dev
 		-r tests/fuzz/requirements.txt 2>/dev/null || true
 	@PYTHONPATH=$(VENV)/fuzz $(BIN)/python -m tests.fuzz.by_coverage -max_total_time=60 -verbosity=0 -print_final_stats=1 || \
 		test -z "$$(ls -d $(VENV)/fuzz/atheris 2>/dev/null)"
+
+# Every scenario with so many seeds: exactly the alarms that its file names.
+stories: $(VENV)/.dev
+	COURTYARD_SEEDS=$(or $(ARGS),20) $(BIN)/pytest tests/stories/test_seeds.py
 
 faults: $(VENV)/.dev
 	@$(BIN)/pytest -q tests/faults

@@ -109,3 +109,14 @@ def laid_over(profile: Profile, everywhere: Any, over: Mapping[str, Any]) -> tup
         else:
             changed[name] = merge(base.pop(name, {}), keys)
     return base, changed
+
+
+def gateway_rules() -> list[Rule]:
+    """The gateway's own rules, once each: for a connection, an uplink and an equipment."""
+    gateway = load(CONFIG / "gateway.yaml")
+    take_lag(gateway)
+    lines = gateway.mapping("alarms")
+    rules = compile_connection_rules(["connection"], lines, gateway, ("alarms",))
+    rules += compile_uplink_rules(["uplink"], lines, gateway, ("alarms",))
+    raw = {EVERYWHERE: {"unusable": True, **lines[EVERYWHERE]}}
+    return rules + compile_rules("equipment", "connection", (), raw, gateway, ("alarms",))

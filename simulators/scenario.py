@@ -1,6 +1,6 @@
 """Scenarios: what goes wrong when, as data.
 
-In comes a YAML file, `{scenario, name, start, events}`; out goes a `Scenario`, checked against the equipment
+In comes a YAML file, `{scenario, name, start, events, alarms}`; out goes a `Scenario`, checked against the equipment
 and connections of a site, every mistake placed. An equipment has the faults of its model, and `silent`; a
 connection may be `cut` (wires) or `gone` (the broker, the gateway: nothing is there to answer).
 """
@@ -24,6 +24,8 @@ from simulators.models import model_of
 
 SILENT = "silent"
 CONNECTION_FAULTS = ("cut", "gone")
+SETTLES_S = 60.0
+"""After this the delays of what has begun or ended are over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,14 @@ class Scenario:
     start: datetime
     """With the site's time zone."""
     events: tuple[Event, ...]
+    alarms: tuple[str, ...] = ()
+    """Ids of the alarms that it raises, each at least once, and no other."""
+
+    @property
+    def lasts_s(self) -> float:
+        """Until what has begun is over, and a while for alarms that wait their delay."""
+        ends = [event.at_s + (SETTLES_S if event.for_s is None else event.for_s) for event in self.events]
+        return max(ends, default=0.0) + SETTLES_S
 
 
 class EventSpec(Strict):
@@ -75,6 +85,8 @@ class ScenarioSpec(Strict):
     start: str
     """Local time of the site, `2026-03-02 18:30`."""
     events: list[dict[str, Any]] = []
+    alarms: list[str] = []
+    """`<equipment>.<rule>` of all that its story raises."""
 
 
 def load_scenario(
@@ -109,7 +121,12 @@ def _check(
     if start is None:
         return None
     good = sorted((event for event in events if event is not None), key=lambda event: event.at_s)
-    return Scenario(spec.scenario, spec.name.text(), start, tuple(good))
+    for index, alarm in enumerate(spec.alarms):
+        owner = alarm.rpartition(".")[0]
+        if owner not in known and owner.removeprefix("connection:") not in names:
+            near = nearest(owner, [*known, *(f"connection:{name}" for name in names)])
+            document.add(("alarms", index), f"no equipment or connection {owner!r}{near}")
+    return Scenario(spec.scenario, spec.name.text(), start, tuple(good), tuple(spec.alarms))
 
 
 def _start(text: str, timezone: tzinfo, document: Document) -> datetime | None:

@@ -99,10 +99,11 @@ def compile_rules(
     *,
     zone: ZoneInfo = UTC,
     known: set[str] | None = None,
+    disabled: bool = False,
 ) -> list[Rule]:
     """The rules of one equipment; those with mistakes are left out and noted in `document`.
 
-    The ids of all, of those switched off too, are added to `known`.
+    The ids of all, of those switched off too, are added to `known`; with `disabled` these are given as well.
     """
     scope = Scope(equipment, {equipment: connection}, {point.name: point for point in points}, zone)
     rules = []
@@ -111,7 +112,7 @@ def compile_rules(
             known.add(f"{equipment}.{name}")
         spec = _spec(name, written.raw, RuleSpec, document, written.where)
         rule = _rule(name, spec, scope, document, written.where) if spec else None
-        if rule and rule.enabled:
+        if rule and (rule.enabled or disabled):
             rules.append(rule)
     return rules
 

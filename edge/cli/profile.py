@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from drivers.document import Document, Fault
 from drivers.point import Language
 from drivers.profile import CLASSES, Library, Profile, load_profile
+from edge.alarms.catalogue import Listed, catalogue
 from edge.alarms.families import apart
 from edge.alarms.rule import check_references, compile_rules
+from edge.alarms.wording import worded
 from edge.cli.command import (
     OK,
     USAGE,
@@ -28,13 +31,14 @@ from edge.cli.command import (
 )
 from edge.cli.words import word, words
 from edge.data import PROFILES
+from edge.site_rules import gateway_rules
 from edge.upkeep.meters import compile_meters
 from edge.upkeep.plans import compile_plans
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the command with its steps."""
-    parser = subparsers.add_parser("profile", help="the library of device profiles: list, show, check")
+    parser = subparsers.add_parser("profile", help="the library of device profiles: list, show, check, catalogue")
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     listing = steps.add_parser("list", help="all profiles")
     listing.add_argument("--class", dest="kind", choices=CLASSES, default=None, help="only of one equipment class")
@@ -42,10 +46,13 @@ def register(subparsers: Subparsers) -> None:
     show = steps.add_parser("show", help="one profile: points, rules, plans")
     show.add_argument("id", metavar="PROFILE", help="CLASS/MAKER-MODEL, e.g. meter/eastron-sdm630")
     show.set_defaults(act=_show)
+    table = steps.add_parser("catalogue", help="all alarms that the profiles carry, one table in both languages")
+    table.add_argument("--output", type=Path, default=None, metavar="FILE", help="Markdown (standard output)")
+    table.set_defaults(act=_catalogue)
     check = steps.add_parser("check", help="every mistake of profile files, with line and column")
     check.add_argument("file", nargs="+", type=Path, metavar="FILE")
     check.set_defaults(act=_check)
-    for each in (listing, show, check):
+    for each in (listing, show, table, check):
         options(each, remote=False)
         each.add_argument("--profiles", type=Path, default=None, metavar="DIR", help="a folder of your own profiles")
 
@@ -145,6 +152,54 @@ def _point(name: str, profile: Profile) -> dict[str, Any]:
 
 def _address(keys: dict[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in keys.items())
+
+
+@command
+def _catalogue(arguments: argparse.Namespace) -> int:
+    library = _library(arguments)
+    rows = list(_listed(library))
+    if as_json(arguments):
+        print_json([_listed_row(each) for each in rows])
+        return OK
+    text = catalogue(rows)
+    if arguments.output is None:
+        print(text, end="")
+        return OK
+    try:
+        arguments.output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Ended(USAGE, f"{arguments.output} cannot be written: {error.strerror}; choose another file") from error
+    print(f"{len(rows)} alarms written to {arguments.output}")
+    return OK
+
+
+def _listed(library: Library) -> Iterator[Listed]:
+    """Every rule of every profile, and those of the gateway."""
+    for name in library.ids():
+        profile, _ = library.get(name)
+        if profile is not None:
+            points = profile.points_of("equipment")
+            where = (profile.document, ("alarms",))
+            for rule in compile_rules("equipment", "connection", points, profile.alarms, *where, disabled=True):
+                yield Listed(name, rule, rule.enabled)
+    for rule in gateway_rules():
+        yield Listed("gateway", rule)
+
+
+def _listed_row(each: Listed) -> dict[str, Any]:
+    rule = each.rule
+    texts = {"name": rule.title, "cause": rule.cause, "consequence": rule.consequence, "advice": rule.advice}
+    return {
+        "code": rule.code,
+        "rule": rule.name,
+        "profile": each.profile,
+        "on": each.on,
+        "priority": rule.priority.value,
+        "class": rule.cls,
+        "respond_s": rule.respond_s,
+        "condition": worded(rule.condition, rule.equipment),
+        **{key: None if text is None else {"zh": text.zh, "en": text.en} for key, text in texts.items()},
+    }
 
 
 @command

@@ -23,7 +23,7 @@ ROOM_C = 19.0
 """The pump room, °C."""
 WORN_C = 98.0
 """Where the temperature of a worn-out bearing goes."""
-WEAR_MM_S = 6.8
+WEAR_MM_S = 8.4
 """What it adds to the vibration velocity."""
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from drivers.document import load, merge
+from drivers.document import Document, load, merge
 from drivers.driver import Keys
-from drivers.point import Value
+from drivers.point import Batch, Block
 from drivers.profile import Library
-from drivers.units import parse_seconds
+from edge.alarms.engine import AlarmEngine
+from edge.alarms.rule import compile_rules
 from edge.data import CONFIG, PROFILES
 from simulators.model import SimEquipment
 from simulators.scenario import Scenario
@@ -58,45 +59,32 @@ def wait_until(here: World, true: Callable[[], bool], within_s: float, step_s: f
     return here.elapsed_s - began
 
 
-def holds(condition: Mapping[str, Any], values: Mapping[str, Value]) -> bool:
-    """Whether a rule's condition is true of these values, its dead band and delays apart."""
-    if "all" in condition:
-        return all(holds(part, values) for part in condition["all"])
-    if "any" in condition:
-        return any(holds(part, values) for part in condition["any"])
-    if "point" not in condition:
-        return False
-    value = values[condition["point"]]
-    if "is" in condition:
-        return bool(value == condition["is"])
-    assert isinstance(value, int | float)
-    return bool(value > condition["above"] if "above" in condition else value < condition["below"])
-
-
 class Watch:
-    """The alarms that the profiles' rules would raise, with their delays, by the time of the world."""
+    """The alarms that the profiles' rules raise on what is simulated, by the time of the world."""
 
     def __init__(self, here: World) -> None:
         self._world = here
-        self._since: dict[str, float] = {}
         self.raised: dict[str, float] = {}
         """Alarm and the behaviour second of its first raising."""
+        rules, self._blocks = [], dict[str, Block]()
+        for each in (found for found in equipment() if found.id in here.models):
+            points = each.profile.points_of(each.id)
+            self._blocks[each.id] = Block(each.id, points)
+            document = Document(each.profile.document.file)
+            rules += compile_rules(
+                each.id, each.connection, points, each.profile.alarms, document, ("alarms",), zone=ZONE
+            )
+            assert not document.faults
+        self._alarms = AlarmEngine(rules)
 
     def look(self) -> None:
         """See all values once."""
-        now = self._world.elapsed_s
-        for name, rule, values in self._rules():
-            gate = rule.get("active_while")
-            if holds(rule, values) and (gate is None or holds(gate, values)):
-                since = self._since.setdefault(name, now)
-                if now - since >= parse_seconds(rule.get("on_delay", 0)):
-                    self.raised.setdefault(name, now)
-            else:
-                self._since.pop(name, None)
-
-    def _rules(self) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Value]]]:
-        for each in equipment():
-            if each.id in self._world.models:
-                values = self._world.models[each.id].values()
-                for rule, body in each.profile.alarms.items():
-                    yield f"{each.id}.{rule}", body, values
+        now_s, wall_ns = self._world.elapsed_s, round(self._world.now.timestamp() * 1e9)
+        told = []
+        for name, block in self._blocks.items():
+            values = self._world.models[name].values()
+            batch = Batch(block, tuple(values[point.name] for point in block.points), wall_ns, now_s)
+            told += self._alarms.evaluate(batch)
+        for each in told + self._alarms.tick(now_s, wall_ns):
+            if each.event == "raised":
+                self.raised.setdefault(each.alarm.id, now_s)

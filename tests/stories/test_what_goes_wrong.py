@@ -21,7 +21,8 @@ STORIES = [
     ),
     (
         "bearing-wear", 90,
-        ["pump-2.vibration_high", "pump-2.bearing_hot", "pump-2.bearing_very_hot"], ["pump-2.bearing_repair"],
+        ["pump-2.vibration_high", "pump-2.bearing_hot", "pump-2.vibration_very_high", "pump-2.bearing_very_hot"],
+        ["pump-2.bearing_repair"],
     ),
     ("pipe-burst", 50, ["pump-1.pressure_low"], []),
     ("bin-fire", 30, ["bin-07.hot"], []),
