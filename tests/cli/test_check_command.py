@@ -40,7 +40,7 @@ def test_every_request_is_shown_where_that_is_asked(run: Run, option: str) -> No
 def test_every_point_says_how_old_it_can_become_where_that_is_asked(run: Run) -> None:
     code, out, _ = run("check", "--config", SITE, "--points")
     assert code == 0
-    assert re.search(r"^pump-1\.pressure\t\d+ s\t\d+ s\t\d+\.\d\d s$", out, re.M)
+    assert re.search(r"^pump-1\.outlet_pressure\t\d+ s\t\d+ s\t\d+\.\d\d s$", out, re.M)
     code, out, _ = run("check", "--config", SITE, "--json")
     pumps = next(row for row in json.loads(out)["connections"] if row["connection"] == "pump-room")
     assert len(pumps["ages"]) == len({each["point"] for each in pumps["ages"]}) == pumps["points"]

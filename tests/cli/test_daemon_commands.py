@@ -23,6 +23,8 @@ def test_status_shows_everything_at_a_glance(daemon: Daemon, run: Run) -> None:
     assert "pump\t3\t1\t1" in out
     assert "pump-room\tmodbus-rtu\tup\t71%\t74%\t212\t3\t0\t6\tpump-1 40%\t" in out
     assert "pump-2\tpump-room\tsilent\t20%\t3%\t212\t0\t0\tunit 2 does not answer" in out
+    shares = "pump-1 40% (planned 38%), sump-1 31% (planned 13%), pump-2 3% (planned 20%)"
+    assert f"pump-room: of this bus take {shares}\n" in out
     assert "10.0.0.7:502 refuses the connection" in out
     assert "north\tmqtt\tdown\t5412\t20113\t0.0\t4" in out
     assert "WO-000004" not in out  # verified: nothing left to do
@@ -34,6 +36,7 @@ def test_status_in_chinese_and_with_the_reasons_of_bad_health(daemon: Daemon, ru
     assert code == 0
     assert "网关有故障: readings store: disk full" in out
     assert "电梯困人" in out
+    assert "pump-room: 线路占用 pump-1 40% (计划 38%)" in out
 
 
 def test_status_as_json(daemon: Daemon, run: Run) -> None:
