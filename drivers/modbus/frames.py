@@ -173,8 +173,9 @@ class TcpGate(Gate):
 
     def ask(self, packet: bytes) -> None:
         """A request leaves; what came before it can be no answer to it."""
-        self.end()
-        self._sent = packet
+        if self._held:
+            self.end()
+        self._asked, self._sent = None, packet
 
     def packet(self, unit: int, pdu: bytes) -> bytes:
         """With the next transaction id, 1 to 65535."""
