@@ -17,6 +17,7 @@ GRID_S = 0.05
 """What wakes by the clock wakes at multiples of this: waking a processor costs more than what is then done."""
 _COARSE_S = 0.25
 """Sleeps of at least this length end on the grid."""
+_FINE_S = 0.001
 _EARLY_S = 0.001
 """A timer of the event loop may be so much too early: who wakes then would only sleep again."""
 
@@ -35,9 +36,11 @@ class SystemClock:
         """Whether the kernel's clock is kept from outside."""
         return synchronised()
 
-    def mono_s(self) -> float:
-        """Seconds since some start; never steps."""
-        return time.monotonic()
+    mono_s = staticmethod(time.monotonic)
+    """Seconds since some start; never steps. Asked several times for each reading: nothing stands between."""
+
+    def __init__(self) -> None:
+        self._sleepers: dict[float, list[asyncio.Future[None]]] = {}
 
     async def sleep(self, seconds: float) -> None:
         """Wait; where that is long, to the nearest twentieth of a second, so that sleepers wake together."""
@@ -47,12 +50,25 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
     async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
-        """Wait until `woken` is done, at most so long."""
-        timer = asyncio.get_running_loop().call_later(seconds + _EARLY_S, _wake, woken)
+        """Wait until `woken` is done, at most so long, to the next thousandth. Those that wait for the same share a
+        timer.
+        """
+        end_s = ((time.monotonic() + seconds) // _FINE_S + 1) * _FINE_S
+        together = self._sleepers.get(end_s)
+        if together is None:
+            together = self._sleepers[end_s] = []
+            loop = asyncio.get_running_loop()
+            loop.call_later(end_s - time.monotonic() + _EARLY_S, self._wake, end_s)
+        together.append(woken)
         try:
             await woken
         finally:
-            timer.cancel()
+            if end_s in self._sleepers:
+                together.remove(woken)
+
+    def _wake(self, end_s: float) -> None:
+        for woken in self._sleepers.pop(end_s):
+            _wake(woken)
 
 
 class ManualClock:

@@ -107,8 +107,9 @@ class ModbusLink:
         `timeout_s`: how long this device may take, where that is less than the connection's time-out; on a line
         its answer must begin by then.
         """
-        kept = self._keep(request)
-        async with self._turn:
+        kept = self._kept.get(request) or self._keep(request)
+        await self._turn.acquire()
+        try:
             answer = await self._exchange(
                 request.device.id, request.unit_id, request.pause_s, request.wire_s, kept.pdu,
                 timeout_s=timeout_s, start_s=kept.begin_s,
@@ -117,6 +118,8 @@ class ModbusLink:
                 answer = await self._beyond_doubt(request, kept, answer, timeout_s)
             begun_s = self._wire.begun_s or 0.0  # adapters and serial servers hold bytes back, each in its way
             kept.begin_s += (begun_s - kept.begin_s) * (1.0 if begun_s > kept.begin_s else _FORGET)
+        finally:
+            self._turn.release()
         return self._batch(request, kept, answer)
 
     async def _beyond_doubt(self, request: ReadRequest, kept: Kept, answer: bytes, timeout_s: float | None) -> bytes:
@@ -158,10 +161,8 @@ class ModbusLink:
         return [each for each in found if not each[0] & 0x80]
 
     def _keep(self, request: ReadRequest) -> Kept:
-        kept = self._kept.get(request)
-        if kept is None:
-            begin_s = request.start_s if isinstance(self._settings, RtuSettings) else request.wire_s
-            kept = self._kept[request] = Kept(request, begin_s)
+        begin_s = request.start_s if isinstance(self._settings, RtuSettings) else request.wire_s
+        kept = self._kept[request] = Kept(request, begin_s)
         return kept
 
     def _batch(self, request: ReadRequest, kept: Kept, answer: bytes) -> Batch:

@@ -117,7 +117,7 @@ class SeveralWire(Wire):
         transaction = int.from_bytes(packet[:2], "big")
         answer: asyncio.Future[bytes] = self._loop.create_future()
         self._answers[transaction] = answer
-        timer = self._loop.call_later(timeout_s, expire, answer)
+        self._deadlines.add(answer, self.now_s(), timeout_s)
         self._several.ask(packet)
         self.transport.write(packet)
         try:
@@ -127,7 +127,6 @@ class SeveralWire(Wire):
                 raise BrokenFrame("the answer is cut short") from None
             raise
         finally:
-            timer.cancel()
             self._several.give_up(transaction)
             self._answers.pop(transaction, None)
 
@@ -180,7 +179,7 @@ class SeveralLink(ModbusLink):
 
     async def read(self, request: ReadRequest, timeout_s: float | None = None) -> Batch:
         """One planned request."""
-        kept = self._keep(request)
+        kept = self._kept.get(request) or self._keep(request)
         async with self._out(request.unit_id):
             answer = await self._exchange(
                 request.device.id, request.unit_id, request.pause_s, request.wire_s, kept.pdu, timeout_s=timeout_s

@@ -17,6 +17,7 @@ from typing import cast
 from pymodbus.transport.serialtransport import create_serial_connection
 
 from drivers.driver import ConnectionDown
+from drivers.modbus.deadlines import deadlines
 from drivers.modbus.frames import BrokenFrame, Gate
 from drivers.modbus.keys import RtuSettings
 from drivers.modbus.planner import ModbusSettings
@@ -43,6 +44,7 @@ class Wire(asyncio.Protocol):
         self._gate = gate
         self._loop = asyncio.get_running_loop()
         self.now_s = precise(self._loop)
+        self._deadlines = deadlines(self._loop)
         self._made: asyncio.Future[None] = self._loop.create_future()
         self._answer: asyncio.Future[bytes] | None = None
         self._begin: asyncio.TimerHandle | None = None
@@ -57,17 +59,18 @@ class Wire(asyncio.Protocol):
             raise ConnectionResetError
         answer: asyncio.Future[bytes] = self._loop.create_future()
         self._answer = answer
-        timer = self._loop.call_later(timeout_s, expire, answer)
+        now_s = self.sent_s = self.now_s()
+        self.begun_s = None
+        self._deadlines.add(answer, now_s, timeout_s)
         if begin_s is not None:
             self._begin = self._loop.call_later(begin_s, expire, answer)
-        self.sent_s, self.begun_s = self.now_s(), None
         self._gate.ask(packet)
         self.transport.write(packet)
         try:
             return await answer
         finally:
-            timer.cancel()
-            self._begun()
+            if self._begin is not None:
+                self._begun()
             self._answer = None
             self.quiet_since_s = self.now_s()
 
@@ -134,7 +137,8 @@ class Wire(asyncio.Protocol):
         self.quiet_since_s = self.now_s()
         if self.begun_s is None:
             self.begun_s = self.quiet_since_s - self.sent_s
-        self._begun()
+        if self._begin is not None:
+            self._begun()
         answer = self._answer
         try:
             frame = self._gate.take(data)

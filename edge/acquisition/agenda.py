@@ -105,6 +105,8 @@ class Agenda:
             if ticket == turn.ticket:
                 queue = self._urgent if turn.urgent else self._ordinary
                 heapq.heappush(queue, (turn.deadline_s, ticket, turn))
+        if not self._urgent and not self._ordinary:
+            return None
         urgent, ordinary = self._head(self._urgent), self._head(self._ordinary)
         if urgent is None or (ordinary is not None and now - ordinary.deadline_s > _STARVED_S):
             return ordinary

@@ -64,8 +64,8 @@ class DeviceFigures:
     """How one device answers."""
 
     answered: Window
-    busy: Window
-    """Wire time that it has taken, unanswered requests included."""
+    unanswered: Window
+    """Wire time of requests that it did not answer, or not usably."""
     state: DeviceState = "waiting"
     since_s: float = 0.0
     """Monotonic time at which it came into this state."""
@@ -83,22 +83,22 @@ class DeviceFigures:
 
     def share(self, now_s: float) -> float:
         """Share of the last minute that the connection has spent on it: 0 to 1."""
-        return self.busy.share(now_s)
+        return min(1.0, self.answered.share(now_s) + self.unanswered.share(now_s))
 
 
 @dataclass(slots=True)
 class ConnectionFigures:
     """How one connection is used."""
 
-    busy: Window
+    writing: Window
     probing: Window
-    """Of that, what was spent on devices that are silent."""
+    """Of what was spent on the devices, what was spent while they were silent."""
     writes: int = 0
     devices: dict[str, DeviceFigures] = field(default_factory=dict)
 
     def utilisation(self, now_s: float) -> float:
         """Share of the last minute in which as many requests were out as may be: 0 to 1."""
-        return self.busy.share(now_s)
+        return min(1.0, self.writing.share(now_s) + sum(each.share(now_s) for each in self.devices.values()))
 
     @property
     def answers(self) -> int:

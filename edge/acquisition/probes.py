@@ -27,35 +27,32 @@ class Probes:
     def __init__(self, share: float = PROBE_SHARE) -> None:
         self._tight, self._wide = share * (1 - _WIDE_PART), share * _WIDE_PART
         self._order = itertools.count()
-        self._queue: list[tuple[float, int, Asked]] = []
+        self.queue: list[tuple[float, int, Asked]] = []
+        """Who is to be tried, and from when on."""
         self._free_s = self._wide_free_s = float("-inf")
-
-    def __bool__(self) -> bool:
-        """Whether any device is to be tried."""
-        return bool(self._queue)
 
     def add(self, device: Asked, due_s: float) -> None:
         """Try it from then on."""
-        heapq.heappush(self._queue, (due_s, next(self._order), device))
+        heapq.heappush(self.queue, (due_s, next(self._order), device))
 
     def next_s(self, *, limited: bool) -> float | None:
         """When the next may be tried; without a limit where the wire has nothing else to do."""
-        if not self._queue:
+        if not self.queue:
             return None
-        return max(self._queue[0][0], self._free_s) if limited else self._queue[0][0]
+        return max(self.queue[0][0], self._free_s) if limited else self.queue[0][0]
 
     def first(self) -> tuple[float, Asked]:
         """The next, and since when it is due."""
-        return self._queue[0][0], self._queue[0][2]
+        return self.queue[0][0], self.queue[0][2]
 
     def take(self) -> Asked:
         """The next, which is tried now."""
-        return heapq.heappop(self._queue)[2]
+        return heapq.heappop(self.queue)[2]
 
     def drop(self, device: Asked) -> None:
         """It has answered before it was tried."""
-        self._queue = [entry for entry in self._queue if entry[2] is not device]
-        heapq.heapify(self._queue)
+        self.queue = [entry for entry in self.queue if entry[2] is not device]
+        heapq.heapify(self.queue)
 
     def wide(self, now: float) -> bool:
         """Whether the share allows one longer than usual."""

@@ -116,7 +116,7 @@ class Poller:
             if request.period_s <= 0:
                 raise ValueError(f"{name}: a request without a period cannot be polled")
             if request.device not in devices:
-                windows = Window(now), Window(now, self._link.at_once)
+                windows = Window(now, self._link.at_once), Window(now, self._link.at_once)
                 figures = self.figures.devices.setdefault(name, DeviceFigures(*windows))
                 figures.state, figures.since_s = "waiting", now
                 patience = self._patience.setdefault(name, Patience())
@@ -150,7 +150,7 @@ class Poller:
                     await self._serve(entry)
                 else:  # nothing else begins before it
                     await self._idle()
-            elif self._time_to_probe():
+            elif self._probes.queue and self._time_to_probe():
                 await self._try(self._probes.take())
             elif (turn := self._agenda.first(self._clock.mono_s())) is not None:
                 await self._read(turn, self._timeout_s(turn.device))
@@ -211,8 +211,6 @@ class Poller:
 
     def _time_to_probe(self) -> bool:
         """Whether a silent device may be tried now: pause and share allow it, and no reading is late by it."""
-        if not self._probes:
-            return False
         now = self._clock.mono_s()
         due_s = self._probes.next_s(limited=self._anybody())
         if due_s is None or now < due_s or now < self._look_s:
@@ -265,7 +263,7 @@ class Poller:
         wake_s = self._agenda.next_release_s()
         if wake_s is None:
             wake_s = now + _IDLE_S
-        if self._probes and (probe_s := self._probes.next_s(limited=self._anybody())) is not None:
+        if self._probes.queue and (probe_s := self._probes.next_s(limited=self._anybody())) is not None:
             wake_s = min(wake_s, max(probe_s, self._look_s))
         woken = asyncio.get_running_loop().create_future()
         self._sleepers.append(woken)
@@ -323,7 +321,7 @@ class Poller:
             self._refuse(entry)  # where it was cut off
         self.figures.writes += 1
         now = self._clock.mono_s()
-        self.figures.busy.add(now, now - began_s)
+        self.figures.writing.add(now, now - began_s)
 
     async def _try(self, device: Asked) -> None:
         """Probe a silent device; with more patience than usual where there is time for that."""
@@ -347,7 +345,8 @@ class Poller:
     async def _read(self, turn: Turn, timeout_s: float | None) -> None:
         began_s = turn.asked_s = turn.device.asked_s = self._clock.mono_s()
         self._agenda.drop(turn)
-        self._rouse_next()
+        if self._several:
+            self._rouse_next()
         turn.out = True
         try:
             try:
@@ -361,19 +360,16 @@ class Poller:
             self._spent(turn.device, began_s)
             self._unusable(turn, str(error))
         else:
-            took_s = self._spent(turn.device, began_s, batch.mono_s)
+            took_s = batch.mono_s - began_s
             turn.device.figures.answered.add(batch.mono_s, took_s)
             delay_s = took_s - turn.request.wire_s
             turn.device.patience.answered(delay_s)
             self._common.answered(delay_s)
             self._answered(turn, batch)
 
-    def _spent(self, device: Asked, began_s: float, now: float | None = None) -> float:
-        if now is None:
-            now = self._clock.mono_s()
-        self.figures.busy.add(now, now - began_s)
-        device.figures.busy.add(now, now - began_s)
-        return now - began_s
+    def _spent(self, device: Asked, began_s: float) -> None:
+        now = self._clock.mono_s()
+        device.figures.unanswered.add(now, now - began_s)
 
     # What an answer, or none, means.
 
@@ -385,7 +381,11 @@ class Poller:
         figures.answers += 1
         if figures.reason and all(each.quality in (None, Quality.GOOD) for each in turn.device.turns):
             figures.reason = ""
-        self._alive(turn)
+        if figures.state == "answering":
+            turn.device.misses = 0
+            self._again(turn)
+        else:
+            self._alive(turn)
         self._emit(batch)
 
     def _unusable(self, turn: Turn, reason: str) -> None:
