@@ -104,9 +104,10 @@ class Block:
     points: tuple[Point, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Batch:
-    """The readings of one poll or one message.
+    """The readings of one poll or one message. Never changed once it was made: only its making would cost thrice
+    as much if that were enforced, and one is made for each answer.
 
     `values` is the same object as in the block's last batch where nothing changed on the wire:
     whoever keeps the last batch may skip the work.

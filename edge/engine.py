@@ -73,21 +73,18 @@ class Engine:
     def feed(self, batch: Batch) -> None:
         """Take one batch through all of it. A failure here is no connection's fault: it is `Fatal`."""
         try:
-            self._feed(batch)
+            judged, indices = self._pipeline.take(batch)
+            self.batches += 1
+            self.readings += len(judged.values)
+            if indices:
+                self._record(judged, indices)
+            self.upkeep.feed(judged)
+            transitions = self.alarms.evaluate(judged)
+            if transitions:
+                self._tell(transitions)
         except Exception as error:
             log.exception("a batch of %s cannot be processed", batch.block.equipment)
             raise Fatal(f"a batch of {batch.block.equipment} cannot be processed: {error}") from error
-
-    def _feed(self, batch: Batch) -> None:
-        judged, indices = self._pipeline.take(batch)
-        self.batches += 1
-        self.readings += len(judged.values)
-        if indices:
-            self._record(judged, indices)
-        self.upkeep.feed(judged)
-        transitions = self.alarms.evaluate(judged)
-        if transitions:
-            self._tell(transitions)
 
     def _record(self, batch: Batch, indices: Sequence[int]) -> None:
         names = self._pipeline.names(batch.block, indices)

@@ -117,7 +117,7 @@ class SeveralWire(Wire):
         transaction = int.from_bytes(packet[:2], "big")
         answer: asyncio.Future[bytes] = self._loop.create_future()
         self._answers[transaction] = answer
-        self._deadlines.add(answer, self.now_s(), timeout_s)
+        waiting = self._deadlines.add(answer, self.now_s(), timeout_s)
         self._several.ask(packet)
         self.transport.write(packet)
         try:
@@ -127,6 +127,7 @@ class SeveralWire(Wire):
                 raise BrokenFrame("the answer is cut short") from None
             raise
         finally:
+            waiting.discard(answer)
             self._several.give_up(transaction)
             self._answers.pop(transaction, None)
 

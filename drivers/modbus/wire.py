@@ -61,7 +61,7 @@ class Wire(asyncio.Protocol):
         self._answer = answer
         now_s = self.sent_s = self.now_s()
         self.begun_s = None
-        self._deadlines.add(answer, now_s, timeout_s)
+        waiting = self._deadlines.add(answer, now_s, timeout_s)
         if begin_s is not None:
             self._begin = self._loop.call_later(begin_s, expire, answer)
         self._gate.ask(packet)
@@ -69,6 +69,7 @@ class Wire(asyncio.Protocol):
         try:
             return await answer
         finally:
+            waiting.discard(answer)
             if self._begin is not None:
                 self._begun()
             self._answer = None

@@ -56,11 +56,9 @@ class _Server(uvicorn.Server):
         self._ending = asyncio.Event()
 
     async def main_loop(self) -> None:
-        """Once a second, for the date in the headers; uvicorn's own wakes a sleeping box ten times as often."""
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await self._ending.wait()
+        """Nothing is to be done now and then: uvicorn's own wakes a sleeping box ten times a second."""
+        await self.on_tick(0)
+        await self._ending.wait()
 
     def end(self) -> None:
         """Let `serve` return, at once."""
@@ -87,6 +85,7 @@ async def serve_console(
         log_level="error",
         access_log=False,
         lifespan="off",
+        date_header=False,
         proxy_headers=False,
         server_header=False,
         ws="none",
