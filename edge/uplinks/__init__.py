@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from drivers.driver import Clock
 from drivers.point import Point, Value
 from edge.supervise import supervise
-from edge.uplinks import influxdb, mqtt, sparkplug, thingsboard, webhook
+from edge.uplinks import homeassistant, influxdb, mqtt, sparkplug, thingsboard, webhook
 from edge.uplinks.drain import Log, drain
 from edge.uplinks.journal import KIND, Bell, Clerk, Ledger, Memory, State, drain_journal
 from edge.uplinks.places import Places, owner
@@ -40,6 +40,7 @@ UPLINKS: Mapping[str, type[UplinkSettings]] = {
     "mqtt": mqtt.Settings,
     "sparkplug": sparkplug.Settings,
     "thingsboard": thingsboard.Settings,
+    "homeassistant": homeassistant.Settings,
     "webhook": webhook.Settings,
 }
 """Settings of each type that a site file may name."""
@@ -304,6 +305,21 @@ def _open_thingsboard(
     )  # fmt: skip
 
 
+def _open_homeassistant(
+    name: str,
+    settings: homeassistant.Settings,
+    site: SiteView,
+    house: House,
+    refusal: type[Exception],
+    memory: Memory,
+) -> AbstractAsyncContextManager[Sender]:
+    del memory
+    return homeassistant.open_homeassistant(
+        name, settings, site, house.clock,
+        live=house.desk.live, current_alarms=house.desk.alarms, write=house.desk.write_point, refusal=refusal,
+    )  # fmt: skip
+
+
 def _open_webhook(
     name: str, settings: webhook.Settings, site: SiteView, house: House, refusal: type[Exception], memory: Memory
 ) -> AbstractAsyncContextManager[Sender]:
@@ -316,5 +332,6 @@ _OPEN: Mapping[str, Callable[..., AbstractAsyncContextManager[Sender]]] = {
     "mqtt": _open_mqtt,
     "sparkplug": _open_sparkplug,
     "thingsboard": _open_thingsboard,
+    "homeassistant": _open_homeassistant,
     "webhook": _open_webhook,
 }

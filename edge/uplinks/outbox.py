@@ -31,7 +31,9 @@ class Outbox(aiomqtt.Client):
 
     _open: _Confirmations | None = None
 
-    async def publish_all(self, messages: Iterable[tuple[str, bytes]], timeout_s: float) -> None:
+    async def publish_all(
+        self, messages: Iterable[tuple[str, bytes]], timeout_s: float, *, retain: bool = False
+    ) -> None:
         """Publish (topic, payload) with QoS 1 and return once the broker has confirmed all of them.
 
         One call at a time. Raises MqttError where the connection ends, or the broker does not confirm in time.
@@ -41,7 +43,7 @@ class Outbox(aiomqtt.Client):
         mine: list[int] = []
         try:
             for topic, payload in messages:
-                info = self._client.publish(topic, payload, 1)
+                info = self._client.publish(topic, payload, 1, retain)
                 if info.rc:
                     raise aiomqtt.MqttCodeError(info.rc, "Could not publish message")
                 pending[info.mid] = confirmations

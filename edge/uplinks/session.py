@@ -114,12 +114,12 @@ class Session(ABC):
         except aiomqtt.MqttError as error:
             raise self.broken(client, error) from None
 
-    async def published(self, client: Outbox, messages: Iterable[tuple[str, bytes]]) -> None:
+    async def published(self, client: Outbox, messages: Iterable[tuple[str, bytes]], *, retain: bool = False) -> None:
         """Publish (topic, payload) with QoS 1; return once the broker has all. Raises MqttError."""
         waiting = list(messages)
         async with self._publishing:
             for at in range(0, len(waiting), IN_FLIGHT):
-                await client.publish_all(waiting[at : at + IN_FLIGHT], CONFIRM_S)
+                await client.publish_all(waiting[at : at + IN_FLIGHT], CONFIRM_S, retain=retain)
 
     async def say(self, client: Outbox, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish with QoS 1; return once the broker has it. Raises MqttError."""
