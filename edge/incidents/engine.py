@@ -3,10 +3,8 @@
 What comes in: transitions of alarms, the tick of the clock, what people do to incidents. What goes out: incident
 events, in the order in which they happened. No I/O; values and time are arguments.
 
-An alarm joins (1) the incident of a cause above it in the tree of parents, where that stands; a cause that comes
-after its consequences takes their incidents over; (2) the incident of its equipment, within SAME_S; (3) where more
-than BURST incidents were opened within BURST_S, one incident of many places. A critical alarm is never a consequence:
-it has an incident of its own or of its equipment, which names the cause, and it calls people by itself and at once.
+What belongs together is found in `grouping`. A critical alarm calls people by itself and at once; of all else they
+are told by incident.
 """
 
 from __future__ import annotations
@@ -16,27 +14,15 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from drivers.point import Text, Value
-from edge.incidents.causes import Causes
+from drivers.point import Value
 from edge.incidents.dossier import OVER, PLAIN, Dossier, Trait
+from edge.incidents.grouping import Files
 from edge.incidents.incident import SITE, AlarmLike, Event, Incident, IncidentEvent, IncidentRefused, Line
 from edge.incidents.incident import TransitionLike as Transition
 from edge.incidents.repeats import FLEETING_SPAN_S, Repeats
 
-SAME_S = 600.0
-"""Alarms of one equipment within this time of each other are one incident."""
-TAKEN_OVER_S = 300.0
-"""A cause takes over what began below it at most this long before."""
-REOPEN_S = 60.0
-"""A closed incident is opened again by an alarm of its equipment within this time."""
-BURST = 8
-"""More incidents than this opened within BURST_S are one of many places."""
-BURST_S = 30.0
 GATHER_S = 3.0
 """In a burst people are told of an incident so much later, with what has joined it by then."""
-CLOSED = 200
-"""Closed incidents that are kept to be looked at; the journal keeps all."""
-MANY_PLACES = Text("多处同时报警", "Alarms in many places at once")
 
 
 class IncidentEngine:
@@ -48,22 +34,12 @@ class IncidentEngine:
         """`ancestors`: of each equipment and `connection:NAME` all above it, nearest first. `traits`: by alarm."""
         self.repeats = Repeats()
         self._traits = traits or {}
-        self._causes = Causes(ancestors or {})
-        self._open: dict[str, Dossier] = {}
-        self._closed: deque[Dossier] = deque()
-        self._of: dict[str, Dossier] = {}
-        """By alarm: the incident that it was in last, for as long as that is kept."""
-        self._at: dict[str, Dossier] = {}
-        """By equipment: the last incident that is about it."""
-        self._recent: deque[Dossier] = deque()
-        """Opened lately, oldest first."""
-        self._mass: Dossier | None = None
+        self._files = Files(ancestors or {})
         self._raised_s = float("-inf")
         self._pending: dict[str, Dossier] = {}
         """Incidents of which people are to be told in a moment."""
         self._held: list[tuple[float, str]] = []
         self._swept_s = float("-inf")
-        self._number = 0
 
     # ---- what happens to alarms --------------------------------------------------------------------
 
@@ -74,7 +50,7 @@ class IncidentEngine:
         if transition.event in ("raised", "re-raised"):
             dossier = self._raise(alarm, line, mono_s, out)
         else:
-            found = self._of.get(alarm.id)
+            found = self._files.of.get(alarm.id)
             if found is None or found.closed_ns is not None:
                 return out
             dossier = found
@@ -85,13 +61,13 @@ class IncidentEngine:
     def _raise(self, alarm: AlarmLike, line: Line, mono_s: float, out: list[IncidentEvent]) -> Dossier:
         trait = self._traits.get(alarm.id, PLAIN)
         history = self.repeats.raised(alarm.id, trait, mono_s, alarm.value, critical=alarm.priority == "critical")
-        dossier = self._of.get(alarm.id)
+        dossier = self._files.of.get(alarm.id)
         if dossier is not None and dossier.closed_ns is None:
             dossier.update(alarm)
             dossier.write(line)
             out.append(dossier.event("updated", line.time_ns, alarm.id))
         else:
-            dossier = self._place(alarm, trait, line, mono_s, out)
+            dossier = self._files.place(alarm, trait, line, mono_s, out)
         dossier.last_s = mono_s
         if trait.rescue:
             dossier.released_ns = dossier.released_by = None
@@ -100,8 +76,8 @@ class IncidentEngine:
             heapq.heappush(self._held, (history.held_until_s, alarm.id))
             dossier.write(Line(line.time_ns, "held", alarm.id, note=history.kind or ""))
         if trait.root_cause:
-            self._causes.stands(alarm.equipment, alarm.id, cut_off=trait.cut_off)
-            self._take_over(dossier, alarm.equipment, line.time_ns, mono_s, out)
+            self._files.causes.stands(alarm.equipment, alarm.id, cut_off=trait.cut_off)
+            self._files.take_over(dossier, alarm.equipment, line.time_ns, mono_s, out)
         self._gather(dossier, alarm, trait, mono_s)
         self._raised_s = mono_s
         return dossier
@@ -116,7 +92,7 @@ class IncidentEngine:
         if line.event == "cleared":
             self.repeats.cleared(alarm.id, mono_s, value)
         if not alarm.active or alarm.state in OVER:
-            self._causes.gone(alarm.equipment, alarm.id, mono_s)
+            self._files.causes.gone(alarm.equipment, alarm.id, mono_s)
         event: Event = "updated"
         if line.event == "acknowledged":
             first = dossier.acked_ns is None or dossier.acked_ns < (dossier.called_ns or dossier.opened_ns)
@@ -145,144 +121,6 @@ class IncidentEngine:
         if not dossier.standing and dossier.closed_ns is None:
             self._close(dossier, time_ns, mono_s, out)
 
-    # ---- where an alarm belongs --------------------------------------------------------------------
-
-    def _place(self, alarm: AlarmLike, trait: Trait, line: Line, mono_s: float, out: list[IncidentEvent]) -> Dossier:
-        """The incident that an alarm belongs to, with the alarm in it."""
-        critical = alarm.priority == "critical"
-        cause = self._causing(alarm.equipment, mono_s)
-        if cause is not None and not critical:
-            return self._join(cause, alarm, trait, line, out)
-        same = self._at.get(alarm.equipment)
-        if same is not None and self._lasts(same, mono_s):
-            return self._join(same, alarm, trait, line, out, leads=True)
-        mass = self._mass
-        if mass is not None and not critical and mass.closed_ns is None and mono_s - mass.last_s <= BURST_S:
-            return self._join(mass, alarm, trait, line, out, leads=trait.root_cause)
-        return self._begin(alarm, trait, line, mono_s, cause, out)
-
-    def _causing(self, equipment: str, mono_s: float) -> Dossier | None:
-        """The incident of a cause that explains what happens to an equipment now."""
-        for alarm_id, cut_off in self._causes.above(equipment, mono_s):
-            dossier = self._of.get(alarm_id)
-            if dossier is not None and (cut_off or mono_s - dossier.last_s <= TAKEN_OVER_S):
-                return dossier
-        return None
-
-    @staticmethod
-    def _lasts(dossier: Dossier, mono_s: float) -> bool:
-        """Whether one more alarm of its equipment belongs to it."""
-        if dossier.merged_into is not None:
-            return False
-        if dossier.closed_ns is not None:
-            return mono_s - dossier.closed_s <= REOPEN_S
-        return mono_s - dossier.last_s <= SAME_S
-
-    def _join(
-        self,
-        dossier: Dossier,
-        alarm: AlarmLike,
-        trait: Trait,
-        line: Line,
-        out: list[IncidentEvent],
-        *,
-        leads: bool = False,
-    ) -> Dossier:
-        if dossier.closed_ns is not None:
-            dossier.closed_ns = None
-            self._closed.remove(dossier)
-            self._open[dossier.id] = dossier
-            dossier.write(Line(line.time_ns, "reopened"))
-            out.append(dossier.event("reopened", line.time_ns, alarm.id))
-        dossier.add(alarm, trait, leads=leads)
-        self._of[alarm.id] = dossier
-        dossier.write(line)
-        out.append(dossier.event("joined", line.time_ns, alarm.id))
-        return dossier
-
-    def _begin(
-        self,
-        alarm: AlarmLike,
-        trait: Trait,
-        line: Line,
-        mono_s: float,
-        cause: Dossier | None,
-        out: list[IncidentEvent],
-    ) -> Dossier:
-        dossier = self._new(alarm.equipment, alarm.name, line.time_ns, mono_s)
-        dossier.caused_by = cause.id if cause else None
-        dossier.write(line)
-        dossier.add(alarm, trait, leads=True)
-        self._of[alarm.id] = self._at[alarm.equipment] = dossier
-        out.append(dossier.event("opened", line.time_ns, alarm.id))
-        self._recent.append(dossier)
-        while self._recent and mono_s - self._recent[0].opened_s > TAKEN_OVER_S:
-            self._recent.popleft()
-        return self._burst(dossier, line.time_ns, mono_s, out)
-
-    def _burst(self, dossier: Dossier, time_ns: int, mono_s: float, out: list[IncidentEvent]) -> Dossier:
-        """Where too many were opened at once, one incident of all of them."""
-        if dossier.has_critical:
-            return dossier
-        lately = [
-            each
-            for each in self._recent
-            if mono_s - each.opened_s <= BURST_S and each.closed_ns is None and not each.has_critical
-        ]
-        if len(lately) <= BURST:
-            return dossier
-        self._mass = mass = self._new(SITE, MANY_PLACES, time_ns, mono_s)
-        mass.mass = True
-        out.append(mass.event("opened", time_ns))
-        for each in lately:
-            self._merge(each, mass, time_ns, mono_s, out)
-        return mass
-
-    def _new(self, root: str, title: Text, time_ns: int, mono_s: float) -> Dossier:
-        self._number += 1
-        made = Dossier(f"INC-{self._number:06d}", root, title, time_ns, mono_s)
-        self._open[made.id] = made
-        return made
-
-    def _take_over(self, dossier: Dossier, place: str, time_ns: int, mono_s: float, out: list[IncidentEvent]) -> None:
-        """A cause has come: what began below it just before belongs to it."""
-        mass = self._mass
-        recent = [*self._recent] if mass is None or mass.closed_ns is not None else [*self._recent, mass]
-        for each in recent:
-            late = mono_s - each.opened_s > TAKEN_OVER_S
-            done = each.closed_ns is not None and mono_s - each.closed_s > REOPEN_S
-            if each is dossier or each.merged_into is not None or late or done:
-                continue
-            if not (self._mostly_below(each, place) if each.mass else self._causes.is_below(each.root, place)):
-                continue
-            if each.has_critical:
-                each.caused_by = dossier.id
-                out.append(each.event("updated", time_ns))
-            else:
-                self._merge(each, dossier, time_ns, mono_s, out)
-
-    def _mostly_below(self, mass: Dossier, place: str) -> bool:
-        below = sum(self._causes.is_below(alarm_id.rpartition(".")[0], place) for alarm_id in mass.order)
-        return below * 2 >= len(mass.order)
-
-    def _merge(self, part: Dossier, whole: Dossier, time_ns: int, mono_s: float, out: list[IncidentEvent]) -> None:
-        whole.absorb(part)
-        for alarm_id in part.order:
-            if self._of.get(alarm_id) is part:
-                self._of[alarm_id] = whole
-        if self._at.get(part.root) is part:
-            del self._at[part.root]
-        part.merged_into = whole.id
-        part.write(Line(time_ns, "merged", note=whole.id))
-        self._pending.pop(part.id, None)
-        out.append(whole.event("joined", time_ns, part.first_out, note=part.id))
-        if part.closed_ns is None:
-            part.closed_ns, part.closed_s = time_ns, mono_s
-            part.changed_ns = time_ns
-            del self._open[part.id]
-            self._keep_closed(part, time_ns, out)
-        out.append(part.event("merged", time_ns, note=whole.id))
-
     # ---- telling, closing --------------------------------------------------------------------------
 
     def _gather(self, dossier: Dossier, alarm: AlarmLike, trait: Trait, mono_s: float) -> None:
@@ -291,7 +129,7 @@ class IncidentEngine:
             return
         burst = mono_s - self._raised_s <= GATHER_S and dossier.called is None
         # What is cut off may be so because of something above, which is then seen a moment later.
-        below = trait.cut_off and self._causes.hangs(alarm.equipment)
+        below = trait.cut_off and self._files.causes.hangs(alarm.equipment)
         self._call_at(dossier, mono_s + GATHER_S if burst or below else mono_s)
 
     def _call_at(self, dossier: Dossier, due_s: float) -> None:
@@ -312,34 +150,26 @@ class IncidentEngine:
         dossier.closed_ns, dossier.closed_s = time_ns, mono_s
         dossier.changed_ns = time_ns
         dossier.write(Line(time_ns, "closed"))
-        del self._open[dossier.id]
+        del self._files.open[dossier.id]
         self._pending.pop(dossier.id, None)
         out.append(dossier.event("closed", time_ns))
-        self._keep_closed(dossier, time_ns, out)
-
-    def _keep_closed(self, dossier: Dossier, time_ns: int, out: list[IncidentEvent]) -> None:
-        self._closed.append(dossier)
-        if len(self._closed) > CLOSED:
-            old = self._closed.popleft()
-            for alarm_id in old.order:
-                if self._of.get(alarm_id) is old:
-                    del self._of[alarm_id]
-            if self._at.get(old.root) is old:
-                del self._at[old.root]
-            out.append(old.event("forgotten", time_ns))
+        self._files.keep_closed(dossier, time_ns, out)
 
     def tick(self, mono_s: float, wall_ns: int) -> list[IncidentEvent]:
         """Tell of what was gathered, let go of what has calmed down. To be called about once a second."""
         out: list[IncidentEvent] = []
         while self._held and self._held[0][0] <= mono_s:
             _, alarm_id = heapq.heappop(self._held)
-            dossier = self._of.get(alarm_id)
+            dossier = self._files.of.get(alarm_id)
             if self.repeats.calm(alarm_id, mono_s) and dossier is not None:
                 dossier.hold(alarm_id, held=False)
                 if dossier.wants_call() is not None and dossier.call_due_s is None and dossier.closed_ns is None:
                     self._call_at(dossier, mono_s)
-        for dossier in [each for each in self._pending.values() if (each.call_due_s or 0.0) <= mono_s]:
-            self._call(dossier, wall_ns, mono_s, out)
+        for name, dossier in list(self._pending.items()):
+            if dossier.call_due_s is None:  # it is part of another incident by now
+                del self._pending[name]
+            else:
+                self._call(dossier, wall_ns, mono_s, out)
         if mono_s - self._swept_s > FLEETING_SPAN_S / 4:
             self._swept_s = mono_s
             self.repeats.forget(mono_s - 2 * FLEETING_SPAN_S)
@@ -385,7 +215,7 @@ class IncidentEngine:
         self, notice_id: str, recipient: str, channel: str, error: str | None, wall_ns: int
     ) -> list[IncidentEvent]:
         """Somebody was told, or could not be: `notice_id` is an incident's or one of its alarms'."""
-        dossier = self._open.get(notice_id) or self._of.get(notice_id)
+        dossier = self._files.open.get(notice_id) or self._files.of.get(notice_id)
         if dossier is None:
             return []
         alarm = "" if notice_id == dossier.id else notice_id
@@ -394,7 +224,9 @@ class IncidentEngine:
         return [dossier.event("updated", wall_ns, alarm)]
 
     def _find(self, incident_id: str) -> Dossier:
-        found = self._open.get(incident_id) or next((d for d in self._closed if d.id == incident_id), None)
+        found = self._files.open.get(incident_id) or next(
+            (d for d in self._files.closed if d.id == incident_id), None
+        )
         if found is None:
             raise IncidentRefused("not_found", f"no incident {incident_id!r}; GET /api/v1/incidents lists them")
         return found
@@ -403,12 +235,12 @@ class IncidentEngine:
 
     def incidents(self) -> list[Incident]:
         """All that are not closed, the most urgent first, then the oldest."""
-        found = sorted(self._open.values(), key=lambda each: (each.rank, each.opened_ns, each.id))
+        found = sorted(self._files.open.values(), key=lambda each: (each.rank, each.opened_ns, each.id))
         return [each.snapshot() for each in found]
 
     def closed(self) -> list[Incident]:
         """Those closed lately, the newest first."""
-        return [each.snapshot() for each in reversed(self._closed)]
+        return [each.snapshot() for each in reversed(self._files.closed)]
 
     def incident(self, incident_id: str) -> Incident | None:
         """One that is open or was closed lately."""
@@ -419,17 +251,17 @@ class IncidentEngine:
 
     def of(self, alarm_id: str) -> Incident | None:
         """The incident that an alarm is in, or was in last."""
-        dossier = self._of.get(alarm_id)
+        dossier = self._files.of.get(alarm_id)
         return dossier.snapshot() if dossier else None
 
     def explained(self, alarm_id: str, equipment: str) -> bool:
         """Whether an alarm of an equipment is part of an incident about something else."""
-        dossier = self._of.get(alarm_id)
+        dossier = self._files.of.get(alarm_id)
         return dossier is not None and dossier.root != equipment
 
     def incident_id(self, alarm_id: str) -> str | None:
         """Its id only."""
-        dossier = self._of.get(alarm_id)
+        dossier = self._files.of.get(alarm_id)
         return dossier.id if dossier else None
 
     def restore(
@@ -447,10 +279,10 @@ class IncidentEngine:
                 self._take_up(Dossier.of(Incident.from_body(body), mono_s, wall_ns))
             except ValueError:
                 left_out.append(id_)
-        self._closed = deque(sorted(self._closed, key=lambda each: (each.closed_ns or 0, each.id)))
+        self._files.closed = deque(sorted(self._files.closed, key=lambda each: (each.closed_ns or 0, each.id)))
         for alarm in standing:
             self._put_in(alarm, mono_s, wall_ns, out)
-        for dossier in list(self._open.values()):
+        for dossier in list(self._files.open.values()):
             dossier.freed()  # what stands now is where it goes on from
             dossier.went_quiet()
             if not dossier.standing:
@@ -461,28 +293,28 @@ class IncidentEngine:
 
     def _take_up(self, dossier: Dossier) -> None:
         number = dossier.id.removeprefix("INC-")
-        self._number = max(self._number, int(number) if number.isdecimal() else 0)
+        self._files.number = max(self._files.number, int(number) if number.isdecimal() else 0)
         if dossier.closed_ns is not None:
-            self._closed.append(dossier)
+            self._files.closed.append(dossier)
             return
-        self._open[dossier.id] = dossier
+        self._files.open[dossier.id] = dossier
         for alarm_id in dossier.order:
-            self._of[alarm_id] = dossier
+            self._files.of[alarm_id] = dossier
         if dossier.root == SITE:
-            self._mass, dossier.mass = dossier, True
+            self._files.mass, dossier.mass = dossier, True
         else:
-            self._at[dossier.root] = dossier
+            self._files.at[dossier.root] = dossier
 
     def _put_in(self, alarm: AlarmLike, mono_s: float, wall_ns: int, out: list[IncidentEvent]) -> None:
         trait = self._traits.get(alarm.id, PLAIN)
-        dossier = self._of.get(alarm.id)
+        dossier = self._files.of.get(alarm.id)
         if dossier is not None:
             dossier.put(alarm, trait)
         elif alarm.state not in OVER:
-            dossier = self._new(alarm.equipment, alarm.name, wall_ns, mono_s)
+            dossier = self._files.new(alarm.equipment, alarm.name, wall_ns, mono_s)
             dossier.add(alarm, trait, leads=True)
-            self._of[alarm.id] = self._at[alarm.equipment] = dossier
+            self._files.of[alarm.id] = self._files.at[alarm.equipment] = dossier
             dossier.called, dossier.called_ns = dossier.wants_call(), wall_ns  # of old they were told by alarm
             out.append(dossier.event("opened", wall_ns, alarm.id))
         if trait.root_cause and alarm.active and alarm.state not in OVER:
-            self._causes.stands(alarm.equipment, alarm.id, cut_off=trait.cut_off)
+            self._files.causes.stands(alarm.equipment, alarm.id, cut_off=trait.cut_off)
