@@ -89,6 +89,8 @@ class IncidentEngine:
         wanting = dossier.wanting
         dossier.update(alarm)
         dossier.write(line)
+        if line.event == "reminded":
+            dossier.called = None  # it is still there long after somebody knew: people are told again
         if line.event == "cleared":
             self.repeats.cleared(alarm.id, mono_s, value)
         if not alarm.active or alarm.state in OVER:

@@ -14,6 +14,7 @@ EVENTS: dict[str, Text] = {
     "cleared": Text("条件恢复", "Condition gone"),
     "acknowledged": Text("已确认", "Acknowledged"),
     "reset": Text("已复位", "Reset"),
+    "reminded": Text("长时间未恢复，再次提醒", "Still there, reminded"),
     "shelved": Text("已搁置", "Shelved"),
     "unshelved": Text("取消搁置", "Unshelved"),
     "suppressed": Text("按设计抑制", "Suppressed by design"),

@@ -32,7 +32,7 @@ TRAITS = {
 }
 _ACTIONS: dict[Event, Action] = {
     "raised": Action.RAISE, "re-raised": Action.RAISE, "cleared": Action.CLEAR, "acknowledged": Action.ACKNOWLEDGE,
-    "suppressed": Action.SUPPRESS, "shelved": Action.SHELVE, "reset": Action.RESET,
+    "suppressed": Action.SUPPRESS, "reminded": Action.REMIND, "shelved": Action.SHELVE, "reset": Action.RESET,
 }  # fmt: skip
 
 

@@ -124,6 +124,14 @@ def test_a_critical_alarm_calls_by_itself_and_what_it_covered_is_told_when_it_go
     assert scene.calls == [("INC-000001", "high")]
 
 
+def test_people_are_told_again_of_what_is_still_there_long_after_it_was_acknowledged() -> None:
+    scene = Scene()
+    scene.raised("pump-1.leak", 0)
+    scene.acked("pump-1.leak", 5)
+    assert events(scene.happens("reminded", "pump-1.leak", 3600)) == ["updated", "called"]
+    assert scene.open[0].state == "open"
+
+
 def test_a_lonely_alarm_is_told_at_once_and_a_burst_a_moment_later() -> None:
     scene = Scene()
     assert events(scene.raised("pump-1.leak", 0)) == ["opened", "called"]
