@@ -39,6 +39,7 @@ async def test_a_busy_evening(tmp_path: Path) -> None:
             "lift-2.stopped_between_floors",
             "pump-2.vibration_high",
             "pump-2.bearing_hot",
+            "pump-2.vibration_very_high",
             "pump-1.pressure_low",
             "lift-2.passenger_trapped",
             "pump-2.bearing_very_hot",
