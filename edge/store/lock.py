@@ -44,3 +44,19 @@ def state_lock(folder: Path) -> Iterator[None]:
         os.ftruncate(handle, 0)
     finally:
         os.close(handle)
+
+
+def holder(folder: Path) -> int | None:
+    """The process that holds the folder; None where nobody does, or it cannot be seen."""
+    try:
+        handle = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.read(handle, 32).strip()
+        return int(text) if text.isdigit() else None
+    finally:
+        os.close(handle)
+    return None

@@ -1,0 +1,1 @@
+"""What is wrong with this box: clock, memory, disk, state directory, serial ports, secrets, far ends."""
