@@ -172,17 +172,16 @@ def write_site(
     console_port: int,
     broker_port: int | None,
     period_ms: int,
-    more: str = "",
+    pushes: str = "pushes.jsonl",
 ) -> Path:
-    """The site file and its profile; `more` is further sections."""
+    """The site file and its profile; pushes go into a file of that name, in the state directory or where it says."""
     (folder / "profiles" / "meter").mkdir(parents=True)
     (folder / "profiles" / "meter" / "counting.yaml").write_text(_profile(period_ms))
     lines = [f"site: {{id: {SITE}, name: Killed, timezone: Asia/Shanghai}}", "profiles: profiles"]
     lines += [
         "storage: {commit: 1s}",
         f"console: {{listen: '127.0.0.1:{console_port}'}}",
-        *_DUTY,
-        more,
+        *(line.replace("PUSHES", pushes) for line in _DUTY),
         "connections:",
     ]
     lines += [f"  c{n}: {{type: modbus-tcp, host: 127.0.0.1, port: {modbus_port}}}" for n in range(1, devices + 1)]
@@ -201,7 +200,7 @@ def write_site(
 
 _DUTY = (
     "duty:",
-    "  channels: {record: {type: file, path: pushes.jsonl}}",
+    "  channels: {record: {type: file, path: PUSHES}}",
     "  recipients: {desk: {name: desk, channels: [record]}}",
     "  ladders: {high: [{after: 0s, to: [desk]}]}",
 )

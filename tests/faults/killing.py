@@ -72,9 +72,9 @@ class Counted:
 class Killed:
     """The daemon's processes, one after the other, on one state directory."""
 
-    def __init__(self, folder: Path, site: Path, console: int, devices: Devices) -> None:
+    def __init__(self, folder: Path, site: Path, console: int, devices: Devices, state: Path | None = None) -> None:
         self.found = Counted()
-        self.state = folder / "state"
+        self.state = state or folder / "state"
         self.log = folder / "daemon.log"
         self._site = site
         self._console = console
@@ -112,6 +112,12 @@ class Killed:
         self.found.starts_s.append(time.monotonic() - began)
         self.found.start_cpu_s.append(_cpu_s(self._process.pid))
         return True
+
+    @property
+    def pid(self) -> int:
+        """Of the one that runs."""
+        assert self._process is not None  # started
+        return self._process.pid
 
     async def look(self) -> None:
         """Acknowledge what there is, as somebody on duty."""
@@ -298,7 +304,7 @@ async def _doing(*works: Any) -> AsyncIterator[None]:
 
 
 async def kill_often(
-    folder: Path, broker: int, times: int, seed: int, *, devices: int = 20, period_ms: int = 100, more: str = ""
+    folder: Path, broker: int, times: int, seed: int, *, devices: int = 20, period_ms: int = 100
 ) -> Counted:
     """Kill a daemon so many times, let the last one catch up, stop it, and count."""
     chance = random.Random(seed)
@@ -307,7 +313,7 @@ async def kill_often(
         proxy = await stack.enter_async_context(Proxy(broker).serve())
         ears = await stack.enter_async_context(Ears().listen(broker))
         console = free_port()
-        site = write_site(folder, devices, made.port, console, proxy.port, period_ms, more)
+        site = write_site(folder, devices, made.port, console, proxy.port, period_ms)
         daemon = Killed(folder, site, console, made)
         stack.push_async_callback(daemon.close)
         async with _doing(_flap(proxy, chance), _toggle(made, chance)):
