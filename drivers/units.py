@@ -1,4 +1,4 @@
-"""Durations as people write them in site files and profiles."""
+"""Durations and sizes as people write them in site files and profiles."""
 
 from __future__ import annotations
 
@@ -29,3 +29,20 @@ def parse_seconds(value: Any) -> float:
 
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 """A duration in seconds, written like `500ms`, `10s`, `5m`, `2h`, `1d`."""
+
+_SIZES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?b|b)", re.IGNORECASE)
+
+
+def parse_bytes(value: Any) -> int:
+    """`500MB`, `2GB`, `1.5 GiB`, or a plain number of bytes. Raises ValueError with what is allowed."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None or match[2].lower() not in _SIZES:
+        raise ValueError(f"{value!r} is no size; write it like 500MB, 2GB, 1GiB")
+    return round(float(match[1]) * _SIZES[match[2].lower()])
+
+
+Bytes = Annotated[int, BeforeValidator(parse_bytes)]
+"""A size in bytes, written like `500MB`, `2GB`, `1GiB`."""

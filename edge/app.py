@@ -66,6 +66,7 @@ async def run(
             downstream.create_task(house.dispatcher.run(), name="pushes"),
             downstream.create_task(_keep(house), name="keeper"),
             downstream.create_task(house.nightly.run(), name="nightly"),
+            downstream.create_task(house.keeper.run(), name="history"),
             downstream.create_task(_times(house), name="clock"),
             *(downstream.create_task(uplink(), name=name) for name, uplink in open_uplinks(house, DeskRefused)),
         ]

@@ -56,6 +56,8 @@ class Desk:
         hub: Hub,
     ) -> None:
         self.hub = hub
+        self.storage: Callable[[], dict[str, Any]] = dict
+        """Figures of how history is kept."""
         self.watched: list[Callable[[], str | None]] = []
         """Further things that may be wrong with the box: what each says stands in `health`."""
         self._site = site
@@ -273,6 +275,7 @@ class Desk:
             "alarms": len(self._engine.alarms.alarms()),
             "orders_open": sum(order.pending for order in self._engine.upkeep.orders()),
             "store": store,
+            "storage": self.storage(),
         }
 
     # --- acts --------------------------------------------------------------------------------------------

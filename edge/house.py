@@ -29,6 +29,7 @@ from edge.gateway import BOX, UPLINK
 from edge.incident_desk import trait_of
 from edge.incidents.engine import IncidentEngine
 from edge.incidents.incident import IncidentEvent
+from edge.keeping import history_keeper
 from edge.load import alarm_points
 from edge.nightly import Nightly
 from edge.notices import Notices
@@ -37,6 +38,7 @@ from edge.response.dispatcher import Dispatcher, PushRecord
 from edge.response.flood import WINDOW_S
 from edge.response.notice import Notice
 from edge.site import Site
+from edge.store.keeper import Keeper
 from edge.store.ledger import Ledger
 from edge.store.readings import ReadingsStore
 from edge.teller import Teller
@@ -71,6 +73,7 @@ class House:
     notices: Notices
     teller: Teller
     nightly: Nightly
+    keeper: Keeper
     uplinks: dict[str, Uplink] = field(default_factory=dict)
     eras: Eras | None = None
     """Readings from before the time was known; None where nobody looks after that."""
@@ -84,6 +87,7 @@ class House:
         parts = {
             "storage": self.store.trouble is None and self.ledger.trouble is None and not self.clerk.unwritten,
             "clock": self.clock.known(),
+            "disk_budget": not self.keeper.short,
         }
         for part, sound in parts.items():
             if self._sound.get(part, True) is not sound:
@@ -197,8 +201,11 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
     teller = Teller(engine, desk, notices, dispatcher, uplinks, hub, clock)
     house = House(
         site, clock, hub, ledger, store, engine, clerk, dispatcher, commands, desk, ways, notices, teller,
-        Nightly(site, ledger, clerk, clock, partial(_open_ids, engine, desk)), uplinks,
+        Nightly(site, ledger, clerk, clock, partial(_open_ids, engine, desk)),
+        history_keeper(site, store, clerk, clock), uplinks,
     )  # fmt: skip
+    desk.storage = lambda: house.keeper.figures
+    desk.watched.append(lambda: house.keeper.trouble)
     desk.watched.append(lambda: house.nightly.trouble)
     clerk.listeners.append(teller.tell)
     clerk.after.append(teller.flush)

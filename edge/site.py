@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from drivers.document import nearest
 from drivers.driver import Driver, Request, Settings
 from drivers.guard import InterlockSpec
 from drivers.point import Device, EquipmentClass, Language, Point
 from drivers.profile import Profile, Strict
-from drivers.units import Seconds
+from drivers.units import Bytes, Seconds
 from edge.acquisition.guards import Guards
 from edge.alarms.rule import Rule
 from edge.load import total_of
@@ -76,6 +76,15 @@ class ConsoleSpec(Strict):
         return parse_listen(self.listen)
 
 
+class SummariesSpec(Strict):
+    """How long downsampled history is kept, from the time of the readings."""
+
+    minutes: Annotated[Seconds, Field(ge=86_400)] = 365 * 86_400.0
+    """Least, greatest, mean, last and count of 5 minutes."""
+    hours: Annotated[Seconds, Field(ge=86_400)] = 1_826 * 86_400.0
+    """The same of hours."""
+
+
 class StorageSpec(Strict):
     """How readings are kept."""
 
@@ -88,6 +97,22 @@ class StorageSpec(Strict):
     """How long alarms, commands, orders and pushes are remembered: records of lifts must be kept for four years."""
     heartbeat: Annotated[Seconds, Field(ge=1, le=86_400)] = 600.0
     """A point is recorded at least this often, changed or not."""
+    pack_after: Annotated[Seconds, Field(ge=60, le=604_800)] = 3_600.0
+    """Readings older than this, which every uplink has, are packed into compressed chunks by and by."""
+    keep: Annotated[Seconds, Field(ge=86_400)] = 90 * 86_400.0
+    """So long every reading is kept; afterwards summaries of 5 minutes, then of hours."""
+    keep_summaries: SummariesSpec = SummariesSpec()
+    budget: Annotated[Bytes, Field(ge=32_000_000)] = 4_000_000_000
+    """Most that the state directory may take. What goes where it does not suffice: docs/storage.md."""
+
+    @model_validator(mode="after")
+    def _longer_and_longer(self) -> StorageSpec:
+        if not self.keep <= self.keep_summaries.minutes <= self.keep_summaries.hours:
+            raise ValueError(
+                "keep is for every reading, keep_summaries.minutes for what is left of them afterwards, "
+                "keep_summaries.hours for the rest: write none shorter than the one before"
+            )
+        return self
 
 
 class BackupSpec(Strict):

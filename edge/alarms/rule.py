@@ -24,7 +24,7 @@ from edge.alarms.truth import AllOf, Linked, Silent, Standing, Term, leaves, poi
 __all__ = ["Rule", "RuleSpec", "SiteRuleSpec", "check_references", "compile_rules", "compile_site_rules"]
 
 _NAME = re.compile(r"[a-z0-9_]{1,64}\Z")
-_BOX = ("storage", "clock")
+_BOX = ("storage", "clock", "disk_budget")
 _GATEWAY = ("line_offline", "uplink_backlog", "values_unusable", "override_held", *_BOX)
 
 RESPOND_S = {Priority.CRITICAL: 300.0, Priority.HIGH: 1800.0, Priority.MEDIUM: 28_800.0, Priority.LOW: 86_400.0}
@@ -186,7 +186,7 @@ def compile_override_rules(
 
 
 def compile_box_rules(specs: Mapping[str, Any], document: Document, where: Where) -> list[Rule]:
-    """The gateway's rules about the box itself, `gateway.storage` and `gateway.clock`.
+    """The gateway's rules about the box itself: `gateway.storage`, `gateway.clock`, `gateway.disk_budget`.
 
     Each is true while the engine's connection `gateway:<rule>` is down.
     """

@@ -187,10 +187,19 @@ class Frame:
 class Chunk:
     """One point's readings of one period, unpacked as far as it is asked for."""
 
-    def __init__(self, number: int, frame: Callable[[], Frame], summary: bytes | None, body: bytes) -> None:
+    def __init__(
+        self,
+        number: int,
+        frame: Callable[[], Frame],
+        summary: bytes | None,
+        body: bytes,
+        floor_ns: int = -(2**63),
+    ) -> None:
+        """`floor_ns`: what lies before is told by summaries, and not by this chunk any more."""
         self._number = number
         self._frame, self._body = frame, body
         self._summary = summary
+        self._floor_ns = floor_ns
         self._opened: tuple[Frame, Values, Marks | None, int] | None = None
 
     def _open(self) -> tuple[Frame, Values, Marks | None, int]:
@@ -211,7 +220,8 @@ class Chunk:
         """Those of a span, in order of time; only they are decoded."""
         frame, values, marks, _ = self._open()
         times = frame.times_of(self._number)
-        begin, end = bisect_left(times, from_ns), bisect_left(times, to_ns)
+        begin, end = bisect_left(times, max(from_ns, self._floor_ns)), bisect_left(times, to_ns)
+        end = max(begin, end)
         told = marks(begin, end) if marks else (GOOD,) * (end - begin)
         return zip(times[begin:end], values(begin, end), told, strict=True)
 
@@ -228,6 +238,7 @@ class Chunk:
         With `ordered` the readings before the span come too, each by itself: the last of them may hold into it.
         """
         every, since_ns = steps.every_ns, from_ns - steps.hold_ns if ordered else from_ns
+        since_ns, from_ns = max(since_ns, self._floor_ns), max(from_ns, self._floor_ns)
         if self._summary is None:
             for reading in self.readings():
                 if since_ns <= reading[0] < to_ns:

@@ -20,13 +20,16 @@ from drivers.point import Value
 from edge.store.packing import GOOD
 from edge.store.sequences import Reader, Writer, read, write
 
-EMPTY, BITS, INTEGERS, DECIMALS, DECIMALS32, FLOATS32, FLOATS64, TEXTS, MIXED = range(9)
-"""Kinds of a column. DECIMALS32: decimals that went through a float of 32 bits."""
-NUMERIC = frozenset({INTEGERS, DECIMALS, DECIMALS32, FLOATS32, FLOATS64})
+EMPTY, BITS, INTEGERS, DECIMALS, DECIMALS32, FLOATS32, FLOATS64, TEXTS, MIXED, SCALED32 = range(10)
+"""Kinds of a column. DECIMALS32: decimals that went through a float of 32 bits; SCALED32: floats of 32 bits times a
+power of ten, as a register of watts is read in kilowatts."""
+NUMERIC = frozenset({INTEGERS, DECIMALS, DECIMALS32, FLOATS32, FLOATS64, SCALED32})
 HOLES = 16
 """Added to the kind of a column in which some values are nothing."""
 PLACES = 7
 """Decimal places that are tried."""
+SCALES = (3, 1, 2)
+"""Powers of ten by which floats of 32 bits may have been divided."""
 EXACT = 2**53
 """Whole numbers below it are exact as floats."""
 
@@ -105,12 +108,43 @@ def _float_kind(values: Sequence[float]) -> tuple[int, Callable[[Writer, Sequenc
         if digits is not None:
             return DECIMALS, _writer_of_decimals(place, digits)
     if not _are_single(values):
+        for place in SCALES:
+            raw = _unscaled(values, place)
+            if raw is not None:
+                return SCALED32, _writer_of_scaled(place, raw)
         return FLOATS64, lambda out, given: write(out, array("Q", array("d", given).tobytes()), bits=True)
     for place in places:
         digits = _digits(values, place, single=True)
         if digits is not None:
             return DECIMALS32, _writer_of_decimals(place, digits)
     return FLOATS32, lambda out, given: write(out, array("I", array("f", given).tobytes()), bits=True)
+
+
+def _unscaled(values: Sequence[float], places: int) -> array[float] | None:
+    """The floats of 32 bits that these are, each times a power of ten."""
+    scale, back = float(f"1e-{places}"), 10.0**places
+    for some in (values[:8], values):
+        try:
+            raw = array("f", [value * back for value in some])
+        except OverflowError:
+            return None
+        if [value * scale for value in raw] != list(some):
+            return None
+    return raw
+
+
+def _writer_of_scaled(places: int, raw: array[float]) -> Callable[[Writer, Sequence[Any]], None]:
+    def write_scaled(out: Writer, _: Sequence[Any]) -> None:
+        out.count(places)
+        write(out, array("I", raw.tobytes()), bits=True)
+
+    return write_scaled
+
+
+def _read_scaled(data: Reader, count: int) -> Values:
+    scale = float(f"1e-{data.count()}")
+    part = _read_floats(data, count, "I", "f")
+    return lambda begin, end: [value * scale for value in part(begin, end)]
 
 
 def _are_single(values: Sequence[float]) -> bool:
@@ -189,6 +223,7 @@ _READ: tuple[Callable[[Reader, int], Values], ...] = (
     lambda data, count: _read_floats(data, count, "Q", "d"),
     _read_texts,
     _read_mixed,
+    _read_scaled,
 )
 
 # Qualities

@@ -16,7 +16,8 @@ from edge.store.database import snapshot
 from edge.store.packed import PackedHistory
 from edge.store.packing import GOOD
 from edge.store.readings_file import ReadingsFile, Row
-from edge.store.span import Asked, Reading, answer
+from edge.store.retention import MINUTES, digests
+from edge.store.span import Asked, Reading, Run, answer
 from edge.store.steps import HOLD_NS, Aggregate
 from edge.store.stretch import PackedStretch, Sample, Wanted
 from edge.store.tail import Tail
@@ -62,9 +63,11 @@ class History:
 
         def search(file: ReadingsFile) -> list[Reading]:
             with snapshot(file.db):
-                packed = PackedHistory(file.db).chunks(equipment, point, since_ns, asked.to_ns)
+                packed = PackedHistory(file.db)
+                old: list[Run] = [*digests(packed, equipment, point, since_ns, asked.to_ns)]
+                old += packed.chunks(equipment, point, since_ns, asked.to_ns, packed.mark(MINUTES.mark))
                 waiting = file.readings(equipment, point, since_ns, asked.to_ns, until)
-                return answer(asked, packed, chain(waiting, fresh))
+                return answer(asked, old, chain(waiting, fresh))
 
         return await self._read(search, answer(asked, (), fresh))
 

@@ -17,7 +17,9 @@ from edge.store.chunks import FRAME, Chunk, Frame, Packed
 from edge.store.database import transaction
 
 TABLES = """
-CREATE TABLE series (id INTEGER PRIMARY KEY, equipment TEXT NOT NULL, point TEXT NOT NULL, UNIQUE (equipment, point));
+CREATE TABLE series (
+  equipment TEXT NOT NULL, point TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (equipment, point)
+) WITHOUT ROWID;
 CREATE TABLE periods (
   id INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, first_ns INTEGER NOT NULL,
   last_ns INTEGER NOT NULL, readings INTEGER NOT NULL, bytes INTEGER NOT NULL
@@ -25,6 +27,8 @@ CREATE TABLE periods (
 CREATE TABLE chunks (id INTEGER PRIMARY KEY, summary BLOB, body BLOB NOT NULL);
 CREATE TABLE sweeps (period INTEGER PRIMARY KEY);
 CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE minutes (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE hours (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 """
 SERIES_BITS = 24
 """Of a chunk's key: 16 million series."""
@@ -75,8 +79,9 @@ class PackedHistory:
         ).fetchone()
         return found[0] if found else None
 
-    def chunks(self, equipment: str, point: str, from_ns: int, to_ns: int) -> list[Chunk]:
-        """One point's chunks of the periods that touch a span, by their beginning."""
+    def chunks(self, equipment: str, point: str, from_ns: int, to_ns: int, floor_ns: int = -(2**63)) -> list[Chunk]:
+        """One point's chunks of the periods that touch a span, by beginning; nothing before `floor_ns`."""
+        from_ns = max(from_ns, floor_ns)
         number, frame = self.series(equipment, point), self.series(equipment, FRAME_POINT)
         if number is None or frame is None:
             return []
@@ -86,7 +91,7 @@ class PackedHistory:
             "ORDER BY p.first_ns, p.id",
             (SERIES_BITS, number, frame, from_ns, to_ns),
         )
-        return [Chunk(number, Frame.later(body), *row) for body, *row in found]
+        return [Chunk(number, Frame.later(shared), summary, body, floor_ns) for shared, summary, body in found]
 
     def bytes_and_readings(self) -> tuple[int, int]:
         """What all periods together take and hold."""
@@ -100,8 +105,10 @@ class PackedHistory:
         known = self.series(equipment, point)
         if known is not None:
             return known
-        self.db.execute("INSERT INTO series (equipment, point) VALUES (?, ?)", (equipment, point))
-        return int(self.db.execute("SELECT last_insert_rowid()").fetchone()[0])
+        given = self.mark("series") + 1
+        self.db.execute("INSERT INTO series (equipment, point, id) VALUES (?, ?, ?)", (equipment, point, given))
+        self.set_mark("series", given)
+        return given
 
     def set_mark(self, name: str, value: int) -> None:
         """Keep a number. Within a transaction."""

@@ -37,23 +37,27 @@ class Closing:
     """So many rows are packed at once: of a busy site an hour or less."""
     longest_ns: int = 6 * 3600 * 10**9
     """Fewer rows wait for one another so long: a period of few readings takes more room for each."""
+    at_once: bool = False
+    """They do not wait: room is needed."""
 
 
 def closed(file: ReadingsFile, closing: Closing, now_ns: int, limit_seq: int) -> int | None:
     """Up to which row the next period may go; None where it is too early. No row above `limit_seq`."""
     mark = PackedHistory(file.db).mark()
     spans = file.db.execute(
-        "SELECT first_seq, last_seq, first_ns FROM spans WHERE last_ns <= ? AND last_seq > ? AND last_seq <= ? "
-        "ORDER BY first_seq",
+        "SELECT first_seq, last_seq, first_ns, last_ns FROM spans WHERE last_ns <= ? AND last_seq > ? "
+        "AND last_seq <= ? ORDER BY first_seq",
         (now_ns - closing.after_ns, mark, limit_seq),
     ).fetchall()
     if not spans:
         return None
-    first, oldest_ns = spans[0][0], min(first_ns for _, _, first_ns in spans)
-    for _, last, _ in spans:
-        if last - first >= closing.most_rows:
+    first, oldest_ns = spans[0][0], 2**63
+    for _, last, first_ns, last_ns in spans:
+        oldest_ns = min(oldest_ns, first_ns)
+        if last - first >= closing.most_rows or last_ns - oldest_ns >= closing.longest_ns:
             return int(last)
-    return int(spans[-1][1]) if now_ns - oldest_ns >= closing.after_ns + closing.longest_ns else None
+    old = now_ns - oldest_ns >= closing.after_ns + closing.longest_ns
+    return int(spans[-1][1]) if old or closing.at_once else None
 
 
 def pack_upto(file: ReadingsFile, upto: int) -> Iterator[None]:

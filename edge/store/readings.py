@@ -28,6 +28,7 @@ from edge.store.packing import clean
 from edge.store.readings_file import ReadingsFile, Row, Standing
 from edge.store.span import Reading
 from edge.store.steps import Aggregate
+from edge.store.stretches import LONGEST_HOLD_NS
 from edge.store.tail import Tail
 
 __all__ = ["ReadingsStore", "Row", "StoreError", "StoreFault", "open_readings"]
@@ -250,6 +251,10 @@ class ReadingsStore:
         grow with the span. What is recorded meanwhile comes where its time has not been passed. Raises StoreError.
         """
         return self._history.samples(points, from_ns, to_ns, page)
+
+    def values_hold(self, hold_ns: int) -> None:
+        """So long, at least 5 minutes, a value is taken to hold where nothing newer came: see `steps.Steps`."""
+        self._history.hold_ns = max(hold_ns, LONGEST_HOLD_NS)
 
     @property
     def trouble(self) -> str | None:

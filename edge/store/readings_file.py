@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -166,7 +166,7 @@ class ReadingsFile:
             ).fetchone()
             if group is None or group[1] >= end:
                 break
-            found += [row for row in self._group(*group) if seq < row.seq < end]
+            found += [row for row in self._group(*group) if seq < row.seq < end and row.points]
             seq = group[0]
         return found[:limit]
 
@@ -254,6 +254,8 @@ class ReadingsFile:
         for first_seq, body in self._db.execute("SELECT first_seq, body FROM groups WHERE last_seq = ?", (last_seq,)):
             columns = self._columns(first_seq, body)
             for number, values in zip(columns.layouts, columns.values, strict=True):
+                if not values:  # shed
+                    continue
                 equipment = self._layouts.named(number)[0]
                 found[equipment] = found.get(equipment, 0) + len(values)
         return found
@@ -265,13 +267,48 @@ class ReadingsFile:
             found += self._rows(first_seq, body, equipment)
         return found
 
+    def shed(self, ends: Sequence[int], equipment: Collection[str], note: Callable[[int], None]) -> int:
+        """Take the readings of some equipment out of the groups that end so; returns how many there were.
+
+        The groups must lie one after the other in one span; they become one. What else is kept keeps its number: an
+        empty row stands where one was taken. `note` is called with the count, within the transaction.
+        """
+        rows: list[Row] = []
+        gone = 0
+        for end in ends:
+            for first_seq, body in self._db.execute("SELECT first_seq, body FROM groups WHERE last_seq = ?", (end,)):
+                for row in self._rows(first_seq, body):
+                    if row.equipment in equipment:
+                        gone += len(row.values)
+                        rows.append(Row(row.seq, rows[-1].time_ns if rows else row.time_ns, "", (), (), None, None))
+                    else:
+                        rows.append(row)
+        kept = [place for place, row in enumerate(rows) if row.points]
+        groups = self._packer.pack(rows[kept[0] : kept[-1] + 1]) if kept else []
+        written = False
+        try:
+            with transaction(self._db) as db:
+                if gone:
+                    db.execute("DELETE FROM groups WHERE last_seq BETWEEN ? AND ?", (ends[0], ends[-1]))
+                    self._put(groups)
+                    self._layouts.write_fresh()
+                note(gone)
+            written = True
+        finally:
+            self._unpacked = NOTHING
+            self._layouts.settle(written=written)
+        return gone
+
     # Groups
 
-    def _insert(self, groups: Sequence[Group]) -> None:
-        """Within a transaction: append groups, and note the span of time of those that none covers yet."""
+    def _put(self, groups: Sequence[Group]) -> None:
         self._db.executemany(
             "INSERT INTO groups (last_seq, first_seq, first_ns, last_ns, body) VALUES (?, ?, ?, ?, ?)", groups
         )
+
+    def _insert(self, groups: Sequence[Group]) -> None:
+        """Within a transaction: append groups, and note the span of time of those that none covers yet."""
+        self._put(groups)
         (count,) = self._db.execute(f"SELECT count(*) FROM {_NEWER}").fetchone()  # noqa: S608  # our own words
         if count >= SPAN_GROUPS:
             self._db.execute(

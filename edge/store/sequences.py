@@ -15,14 +15,12 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from operator import sub, xor
 
-import orjson
-
 from edge.store.squeeze import cost
 
 RUN = 256
 """Numbers from one that is kept in full to the next."""
-PLAIN, DELTA, XOR, JSON = range(4)
-"""Kinds of a sequence. PLAIN of no bytes is a constant."""
+PLAIN, DELTA, XOR, SINGLY = range(4)
+"""Kinds of a sequence. PLAIN of no bytes is a constant; SINGLY: too far apart for 64 bits."""
 SHORT = 12
 """So few numbers are not tried as differences of differences."""
 
@@ -102,8 +100,9 @@ def write(out: Writer, numbers: Sequence[int], *, bits: bool = False) -> None:
             candidates.append(_delta(numbers, 2))
     known = [each for each in candidates if each is not None]
     if not known:
-        out.count(JSON)
-        out.blob(orjson.dumps(list(numbers)))
+        out.count(SINGLY)
+        for number in numbers:
+            out.number(number)
         return
     out.data += known[0] if len(known[0]) < 8 else min(known, key=cost)
 
@@ -113,8 +112,8 @@ def read(data: Reader, count: int) -> Part:
     kind = data.count()
     if kind == PLAIN:
         return _read_plain(data, count)
-    if kind == JSON:
-        numbers: list[int] = orjson.loads(data.blob())
+    if kind == SINGLY:
+        numbers = [data.number() for _ in range(count)]
         return lambda begin, end: numbers[begin:end]
     heads = read(data, (count + RUN - 1) // RUN)
     steps = read(data, count)

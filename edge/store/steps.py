@@ -54,6 +54,8 @@ class Piece:
     """Sum of value times the ns that it held, from the first reading to the last."""
     known_ns: int
     """The part of the time from the first reading to the last in which a good number held."""
+    holds: bool = True
+    """Whether its last value holds on after it."""
 
 
 def is_number(value: Value) -> bool:
@@ -286,7 +288,7 @@ class Steps:
                 step.known += piece.known_ns
             if self._climb and piece.first_number is not None and piece.last_number is not None:
                 self._rise(step, rise(self._number, piece.first_number) + piece.rise, piece.last_number)
-        last = piece.last if piece.last_mark == GOOD else None
+        last = piece.last if piece.last_mark == GOOD and piece.holds else None
         self._held, self._held_ns = (last if isinstance(last, int | float) else None), piece.last_ns
 
     def results(self) -> list[Reading]:

@@ -18,12 +18,13 @@ FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 SINGLES = st.floats(width=32, allow_nan=False, allow_infinity=False)
 DECIMALS = st.tuples(st.integers(-(10**9), 10**9), st.integers(0, 6)).map(lambda t: t[0] / 10 ** t[1])
 DECIMALS32 = DECIMALS.map(lambda value: struct.unpack("f", struct.pack("f", value))[0])
+SCALED = SINGLES.filter(lambda value: abs(value) < 1e30).map(lambda value: value * 0.001)
 TEXTS = st.text(max_size=8)
 COLUMNS = st.one_of(
     *(
         st.one_of(st.lists(each, max_size=50), st.lists(st.one_of(each, st.none()), max_size=50))
         for each in (st.booleans(), st.integers(-(2**63), 2**64 - 1), st.integers(-9, 9), FLOATS, SINGLES, DECIMALS,
-                     DECIMALS32, TEXTS, st.one_of(st.booleans(), st.integers(-5, 5), FLOATS, TEXTS))
+                     DECIMALS32, SCALED, TEXTS, st.one_of(st.booleans(), st.integers(-5, 5), FLOATS, TEXTS))
     ),
 )  # fmt: skip
 
@@ -58,6 +59,7 @@ def test_any_column_comes_back_with_types_and_signs(values: list[Value]) -> None
         ([struct.unpack("f", struct.pack("f", each))[0] for each in (231.4, 231.5, 229.9)], columns.DECIMALS32),
         ([struct.unpack("f", struct.pack("f", each / 7))[0] for each in range(1, 9)], columns.FLOATS32),
         ([each / 7 for each in range(1, 9)], columns.FLOATS64),
+        ([struct.unpack("f", struct.pack("f", each * 7.7))[0] * 0.001 for each in range(1, 99)], columns.SCALED32),
         ([0.0, -0.0, 1.5], columns.FLOATS32),
         (["up", "down", "up"], columns.TEXTS),
         ([1, 1.0, True, "1"], columns.MIXED),

@@ -183,13 +183,14 @@ async def test_a_stretch_is_closed_by_age_or_by_count_never_beyond_the_limit(sto
     (first, first_ns), (second, second_ns) = spans
     hour = 3600 * S
 
-    async def upto(now_ns: int, limit: int = 10**9, most_rows: int = 10**6) -> int | None:
-        closing = Closing(hour, most_rows, 6 * hour)
+    async def upto(now_ns: int, limit: int = 10**9, most_rows: int = 10**6, longest: int = 6 * hour) -> int | None:
+        closing = Closing(hour, most_rows, longest)
         return await store.work(lambda file: closed(file, closing, now_ns, limit))
 
     assert await upto(START + hour) is None
     assert await upto(START + 7 * hour - S) is None
     assert await upto(START + 7 * hour + S) == second
+    assert await upto(START + 7 * hour + S, longest=S) == first
     assert await upto(START + 7 * hour + S, limit=second - 1) == first
     assert await upto(START + 7 * hour + S, limit=first - 1) is None
     assert await upto(first_ns + hour, most_rows=1000) == first

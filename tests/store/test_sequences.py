@@ -12,6 +12,7 @@ from edge.store.sequences import RUN, Reader, Writer, read, write
 NUMBERS = st.one_of(
     st.lists(st.integers(-(2**63), 2**64 - 1), max_size=40),
     st.lists(st.integers(-50, 300), max_size=40),
+    st.lists(st.integers(-(2**66), 2**66), max_size=9),
     st.tuples(st.lists(st.integers(-3, 3), min_size=1, max_size=30), st.integers(1, 40)).map(lambda t: t[0] * t[1]),
 )
 

@@ -1,0 +1,167 @@
+"""The keeper packs what is closed, keeps within the budget by the right order, and counts what it cost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from edge.clock import ManualClock
+from edge.store.budget import RANKS
+from edge.store.digests import DAY_NS
+from edge.store.keeper import HIGH, WAL_BYTES, Keeper, Keeping, Shed
+from edge.store.packed import PackedHistory
+from edge.store.packer import Closing
+from edge.store.readings import ReadingsStore, open_readings
+
+S = 10**9
+HOUR = 3600 * S
+START = 20_454 * DAY_NS
+EQUIPMENT = {"light-1": "light", "bin-1": "bin", "pump-1": "pump", "fire-1": "fire"}
+LONG = 3650 * DAY_NS
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[ReadingsStore]:
+    async with open_readings(tmp_path / "readings.db", 600) as store:
+        yield store
+
+
+def keeping(budget: int = 10**9, keep_ns: int = LONG) -> Keeping:
+    ranks = {name: RANKS.index(kind) for name, kind in EQUIPMENT.items()}
+    return Keeping(Closing(HOUR, longest_ns=6 * HOUR), keep_ns, LONG, LONG, budget, ranks)
+
+
+async def record(store: ReadingsStore, clock: ManualClock, rows: int, step_ns: int) -> None:
+    """Noise that does not compress, of all equipment in turn; the clock goes along."""
+    chance = random.Random(clock.wall_ns())
+    for n in range(rows):
+        clock.advance(step_ns / 1e9)
+        noise = chance.randbytes(170).hex()
+        store.append(tuple(EQUIPMENT)[n % len(EQUIPMENT)], ("p0",), (noise,), None, clock.wall_ns())
+        if n % 100 == 99:
+            await store.flush()
+    await store.flush()
+
+
+async def left(store: ReadingsStore) -> dict[str, int]:
+    """Readings of each equipment that a query still finds."""
+    far = START + LONG
+    return {name: len(await store.query(f"{name}.p0", 0, far, limit=10**6)) for name in EQUIPMENT}
+
+
+async def test_closed_periods_are_packed_but_never_what_an_uplink_still_lacks(store: ReadingsStore) -> None:
+    clock = ManualClock(START)
+    keeper = Keeper(store, keeping(), clock, ["cloud"], nobody)
+    await record(store, clock, 4000, 10 * S)
+    before = await left(store)
+    await keeper.turn()
+    assert keeper.figures["packed_readings"] == 0
+    store.advance("cloud", 2000)
+    await keeper.turn()
+    assert 0 < keeper.figures["packed_readings"] <= 2000
+    store.advance("cloud", 4000)
+    clock.advance(20_000)
+    await keeper.turn()
+    assert keeper.figures["packed_readings"] > 2000
+    assert await left(store) == before
+    assert keeper.figures["shed"] == {}
+    assert not keeper.short
+
+
+async def test_rows_that_wait_for_the_clock_are_not_packed(store: ReadingsStore) -> None:
+    clock = ManualClock(START)
+    keeper = Keeper(store, keeping(), clock, [], nobody)
+    await record(store, clock, 4000, 10 * S)
+    store.hold(100)
+    await keeper.turn()
+    assert keeper.figures["packed_readings"] == 0
+    store.hold(None)
+    await keeper.turn()
+    assert keeper.figures["packed_readings"] > 0
+
+
+async def test_old_days_go_by_age(store: ReadingsStore) -> None:
+    clock = ManualClock(START)
+    keeper = Keeper(store, keeping(keep_ns=2 * DAY_NS), clock, [], nobody)
+    await record(store, clock, 5000, 100 * S)
+    await keeper.turn()
+    days = await store.work(lambda file: file.db.execute("SELECT DISTINCT id >> 24 FROM minutes").fetchall())
+    assert [day - 20_454 for (day,) in days] == [0, 1]  # the next period reaches into days that are to be kept
+    assert (
+        await store.work(lambda file: min(p.last_ns for p in PackedHistory(file.db).periods())) > START + 2 * DAY_NS
+    )
+    counted = await store.query("pump-1.p0", START, START + LONG, LONG, aggregate="count")
+    assert counted[0][1] == 1250
+
+
+async def nobody(shed: Shed, used: int) -> None:
+    """Hears of it."""
+
+
+async def test_history_that_everybody_has_goes_before_any_unsent_row(store: ReadingsStore) -> None:
+    clock = ManualClock(START)
+    found: list[tuple[Shed, int]] = []
+
+    async def told(shed: Shed, used: int) -> None:
+        found.append((dict(shed), used))
+
+    budget = WAL_BYTES + 4_000_000
+    keeper = Keeper(store, keeping(budget), clock, ["cloud"], told)
+    for _ in range(5):
+        await record(store, clock, 8_000, 8 * S)
+        store.advance("cloud", int(store.stats()["last_seq"]) - 2_000)
+        await keeper.turn()
+        assert await keeper._used() <= 4_000_000 * HIGH
+    assert keeper.short
+    assert set(keeper.figures["shed"]) == {"packed"}
+    assert found[0][0]["packed"] > 0
+    assert found[0][1] <= budget
+    rows = await store.read_after(store.cursor("cloud"), 10**6)
+    assert len(rows) == 2_000  # nothing that the cloud lacks is missing
+    clock.advance(4000)
+    assert not keeper.short
+
+
+async def test_of_unsent_rows_the_least_important_go_first_and_are_counted(store: ReadingsStore) -> None:
+    clock = ManualClock(START)
+    budget = WAL_BYTES + 4_000_000
+    keeper = Keeper(store, keeping(budget), clock, ["cloud"], nobody)
+    assert store.cursor("cloud") == 0
+    seen: list[Mapping[str, int]] = []
+    for _ in range(8):
+        await record(store, clock, 8_000, 8 * S)
+        await keeper.turn()
+        assert await keeper._used() <= 4_000_000 * HIGH
+        assert sum(await _sent(store)) + sum(keeper.figures["shed"].values()) == store.stats()["values"]
+        seen.append(keeper.figures["shed"])
+    firsts = [
+        next((n for n, shed in enumerate(seen) if shed.get(name)), 99) for name in ("light", "bin", "pump", "fire")
+    ]
+    assert firsts == sorted(firsts)
+    assert firsts[0] < 99
+    assert firsts[2] < 99
+    assert keeper.trouble is None
+    whole = (store.path.stat().st_size, (store.path.parent / "readings.db-wal").stat().st_size)
+    assert sum(whole) < budget
+
+
+async def _sent(store: ReadingsStore) -> list[int]:
+    """Readings that an uplink gets, row by row; each number once and in order."""
+    seq, found = 0, []
+    while rows := await store.read_after(seq, 5_000):
+        assert [row.seq for row in rows] == sorted({row.seq for row in rows})
+        found += [len(row.values) for row in rows]
+        seq = rows[-1].seq
+    return found
+
+
+async def test_where_nothing_more_may_go_staff_are_told(store: ReadingsStore) -> None:
+    clock = ManualClock(START)
+    (store.path.parent / "film.mp4").write_bytes(bytes(3_000_000))
+    keeper = Keeper(store, keeping(WAL_BYTES + 2_000_000), clock, ["cloud"], nobody)
+    await record(store, clock, 2_000, S)
+    await keeper.turn()
+    assert "set storage.budget higher" in (keeper.trouble or "")
