@@ -123,7 +123,7 @@ class ModbusScan:
         for row in rows:
             request = range_request(settings, unit, row.register, row.address, row.width)
             answer = await read_range(link, request, settings.timeout)
-            if answer.values is None or not row.fits(answer.values):
+            if not answer.answered or not row.fits(answer.values):
                 return False
         return bool(rows)
 

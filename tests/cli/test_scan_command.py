@@ -50,9 +50,18 @@ def test_a_serial_line_is_scanned_by_url_and_gives_lines_for_the_site_file(
     lines = out[out.index("connections:") :]
     (tmp_path / "site.yaml").write_text("site: {id: s, name: S, timezone: Asia/Shanghai}\n" + lines, encoding="utf-8")
     found = load_site(tmp_path / "site.yaml")  # the lines are ready to use
-    assert list(found.equipment) == ["meter-21"]
+    assert list(found.equipment) == ["pump-1", "pump-2", "pump-3", "meter-21"]
     assert found.connections["line"].settings.model_dump()["parity"] == "N"
-    assert "# device-3: {profile: CLASS/MODEL, connection: line, unit_id: 3}" in lines
+
+
+def test_what_no_fingerprint_fits_is_left_for_the_engineer_to_name(
+    wires: Wires, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.cli.scan._fingerprints", lambda *_: {})
+    code, out, _ = run("scan", f"modbus-tcp://{wires.host}", "--units", "4", "--timeout", "500ms")
+    assert code == 0
+    assert "# no fingerprint fits these; choose a profile for each (courtyard profile list)" in out
+    assert "# device-4: {profile: CLASS/MODEL, connection: line, unit_id: 4}" in out
 
 
 def test_a_scan_as_json(wires: Wires, run: Run) -> None:
@@ -68,9 +77,9 @@ def test_a_connection_of_the_site_file_is_scanned_as_it_is_set(site: Path, run: 
     assert code == 0
     assert "at 9600 baud, parity N, 0.3 s each" in err
     assert "gone of the site file was not asked or did not answer" in err
-    assert re.search(r"\n1\t9600\tN\t\d+\tanswers with exception 0x02\t\tpump-1\n", out)
+    assert re.search(r"\n1\t9600\tN\t\d+\tanswers with exception 0x02\tpump/generic-vfd-booster\tpump-1\n", out)
     assert "meter-21: {profile: meter/eastron-sdm630, connection: pump-room, unit_id: 21}" in out
-    assert "device-1:" not in out  # it is in the site file already
+    assert "pump-1:" not in out  # it is in the site file already
     assert "connections:" not in out
 
 

@@ -119,6 +119,47 @@ async def test_the_baud_rate_of_a_line_is_found() -> None:
     assert "9600 baud 8E1: this port cannot be set so; left out" in told  # a pty has no parity
 
 
+class Port(asyncio.Transport):
+    """A serial port with a device at unit 7 that understands one setting only; at others of its baud rate it hears
+    broken characters and the line brings some back."""
+
+    def __init__(self, protocol: asyncio.Protocol, set_to: tuple[int, str, int], right: tuple[int, str, int]) -> None:
+        super().__init__()
+        self._protocol, self._set_to, self._right = protocol, set_to, right
+        self._loop = asyncio.get_running_loop()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._set_to == self._right and bytes(data)[:1] == b"\x07":
+            answer = bytes((7, 3, 2, 0, 9))
+            self._loop.call_soon(self._protocol.data_received, answer + crc16(answer))
+        elif self._set_to[0] == self._right[0]:
+            self._loop.call_soon(self._protocol.data_received, b"\x83\x00\xff")
+
+    def close(self) -> None:
+        self._loop.call_soon(self._protocol.connection_lost, None)
+
+
+@pytest.mark.parametrize("parity", ["E", "O"])
+@pytest.mark.parametrize("baudrate", [9600, 2400])
+async def test_the_parity_of_a_line_is_found(monkeypatch: pytest.MonkeyPatch, parity: str, baudrate: int) -> None:
+    """A pty has no parity: what is looked at here is how the serial port is set."""
+    opened: list[tuple[int, str, int]] = []
+
+    async def port(_loop: Any, protocol: Any, _path: str, **how: Any) -> tuple[Any, Any]:
+        opened.append((how["baudrate"], how["parity"], how["stopbits"]))
+        made = protocol()
+        transport = Port(made, opened[-1], (baudrate, parity, 1))
+        made.connection_made(transport)
+        return transport, made
+
+    monkeypatch.setattr("drivers.modbus.wire.create_serial_connection", port)
+    found, told = await run(rtu("/dev/ttyUSB0"), ScanWish(units=(6, 7), timeout_s=0.02), {})
+    assert {unit: each.line for unit, each in found.items()} == {7: {"baudrate": baudrate, "parity": parity}}
+    order = [(rate, each, 1) for rate in (9600, 19200, 4800, 2400, 38400, 115200) for each in "NEO"]
+    assert opened == order[: order.index((baudrate, parity, 1)) + 1], "the usual settings first, none after the right"
+    assert any(f"{baudrate} baud 8N1" in text for text in told)
+
+
 async def test_noise_at_a_wrong_baud_rate_is_no_answer() -> None:
     with line(termios.B4800) as here:
         here.noise = b"\x07\x80\xfe\x00"
