@@ -14,18 +14,17 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import aiomqtt
 import orjson
-from pydantic import StringConstraints
 
 from drivers.driver import Clock
 from drivers.point import Value
 from edge import __version__
 from edge.uplinks.homeassistant_entities import Entities, Topics, alarm_state
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import BrokerSettings, Session, bytes_of
+from edge.uplinks.session import BrokerSettings, Prefix, Session, bytes_of
 from edge.uplinks.shape import Row, SiteView
 
 GONE = frozenset({"bad/comm", "bad/stale"})
@@ -35,7 +34,6 @@ REASON = "command from Home Assistant"
 Body = Mapping[str, Any]
 Live = Callable[[str], tuple[Value, str, int]]
 Write = Callable[[str, Value, str, str, float | None], Awaitable[Body]]
-Prefix = Annotated[str, StringConstraints(pattern=r"^[^/+#$\s]+(/[^/+#\s]+)*$")]
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable
@@ -17,7 +18,7 @@ from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
 import aiomqtt
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from drivers.driver import Clock
 from edge.uplinks.outbox import Outbox
@@ -37,9 +38,31 @@ QUEUED = 1000
 AT_ONCE = 20
 """Errands (commands, requests) that may be under way at a time; more are refused."""
 
+_LEVEL = re.compile(r"[^/+#\x00]{1,128}\Z")
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+def _level(text: str) -> str:
+    if not _LEVEL.match(text):
+        raise ValueError(f"{text!r} is no level of a topic; write 1 to 128 characters without / + and #")
+    return text
+
+
+def _prefix(text: str) -> str:
+    if text.startswith("$") or not all(
+        _LEVEL.match(level) and not re.search(r"\s", level) for level in text.split("/")
+    ):
+        raise ValueError(f"{text!r} is no beginning of a topic; write it like a or a/b, without spaces, + and #")
+    return text
+
+
+Level = Annotated[str, AfterValidator(_level)]
+"""One level of a topic."""
+Prefix = Annotated[str, AfterValidator(_prefix)]
+"""The first levels of a topic."""
 
 
 class BrokerSettings(NetworkSettings):

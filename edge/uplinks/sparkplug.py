@@ -20,14 +20,14 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 import aiomqtt
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from drivers.driver import Clock
 from drivers.point import Value
 from drivers.units import Seconds
 from edge import __version__
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import LOOK_AGAIN_S, BrokerSettings, Session, bytes_of, surely
+from edge.uplinks.session import LOOK_AGAIN_S, BrokerSettings, Level, Session, bytes_of, surely
 from edge.uplinks.shape import Row, SiteView, UplinkDown
 from edge.uplinks.sparkplug_host import PrimaryHost
 from edge.uplinks.sparkplug_node import NAMESPACE, REBIRTH, Live, Message, Node, Order
@@ -48,7 +48,6 @@ REASON = "DCMD over Sparkplug B"
 
 Body = Mapping[str, Any]
 Write = Callable[[str, Value, str, str, float | None], Awaitable[Body]]
-Name = Annotated[str, StringConstraints(pattern=r"^[^/+#\x00]+$", max_length=128)]
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +56,11 @@ class Settings(BrokerSettings):
     """Keys of an uplink of type `sparkplug`."""
 
     type: Literal["sparkplug"]
-    group: Name = "courtyard"
+    group: Level = "courtyard"
     """The Sparkplug group."""
-    node: Name | None = None
+    node: Level | None = None
     """The edge node; the site's id where it says nothing. Unique in its group."""
-    primary_host: Name | None = None
+    primary_host: Level | None = None
     """Send only while this host application says that it is online; until then rows wait in the log."""
     commands: bool = False
     """Whether DCMD is listened to."""

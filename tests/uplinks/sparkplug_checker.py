@@ -44,6 +44,12 @@ class SparkplugHost:
         self.historical = 0
         self._seq = 0
 
+    def lost(self) -> None:
+        """The host has lost its own connection: it knows nothing any more, and begins anew."""
+        self.online, self.bdseq, self.devices, self.own = False, None, {}, Device()
+        self.host_online = False
+        self.must_die.clear()
+
     def take(self, topic: str, data: bytes, qos: int = 0, *, retain: bool = False) -> None:
         """Hear one message."""
         if "STATE" in topic.split("/")[:2]:
