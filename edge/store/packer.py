@@ -19,7 +19,7 @@ from edge.store.readings_file import ReadingsFile
 
 AT_ONCE = 100_000
 """Readings that are unpacked in memory at a time; an equipment with more in one period is taken alone."""
-WRITTEN = 64
+WRITTEN = 500
 """Chunks that are written in one step, at most."""
 WRITTEN_BYTES = 65_536
 """And their bytes."""
@@ -73,7 +73,7 @@ def pack_upto(file: ReadingsFile, upto: int) -> Iterator[None]:
     if not weights:
         return
     period = _Period(packed)
-    for group in _groups(weights):
+    for group in _groups(_by_number(weights, packed)):
         rows: dict[str, list[PackedRow]] = {equipment: [] for equipment in group}
         numbers: dict[tuple[str, tuple[str, ...]], tuple[int, ...]] = {}
         for end in ends:
@@ -93,6 +93,8 @@ class _Period:
         self._packed = packed
         self._number = packed.begin()
         self._readings = self._size = 0
+        self._waiting: list[Packed] = []  # of several equipment: each write touches some pages besides its own
+        self._waiting_bytes = 0
         self._first_ns, self._last_ns = 2**63 - 1, -(2**63)
 
     def add(self, equipment: str, rows: list[PackedRow]) -> Iterator[None]:
@@ -103,21 +105,21 @@ class _Period:
         self._last_ns = max(self._last_ns, *(row.time_ns for row in rows))
         self._readings += sum(len(row.values) for row in rows)
         frame = self._packed.series(equipment, FRAME_POINT) or 0
-        waiting: list[Packed] = []
-        size = 0
         for each in pack(rows):
-            waiting.append(each._replace(series=frame) if each.series == FRAME else each)
-            size += len(each.body)
+            self._waiting.append(each._replace(series=frame) if each.series == FRAME else each)
+            self._waiting_bytes += len(each.body)
             yield
-            if len(waiting) >= WRITTEN or size >= WRITTEN_BYTES:
-                self._size += self._packed.put(self._number, waiting)
-                waiting, size = [], 0
+            if len(self._waiting) >= WRITTEN or self._waiting_bytes >= WRITTEN_BYTES:
+                self._put()
                 yield
-        self._size += self._packed.put(self._number, waiting)
-        yield
+
+    def _put(self) -> None:
+        self._size += self._packed.put(self._number, self._waiting)
+        self._waiting, self._waiting_bytes = [], 0
 
     def publish(self, after: int, upto: int) -> None:
         """From here on it counts."""
+        self._put()
         self._packed.publish(
             Period(self._number, after + 1, upto, self._first_ns, self._last_ns, self._readings, self._size)
         )
@@ -151,6 +153,12 @@ def delete_packed(file: ReadingsFile) -> Iterator[None]:
         with transaction(file.db):
             file.forget(ends[place : place + DELETED][-1])
         yield
+
+
+def _by_number(weights: Mapping[str, int], packed: PackedHistory) -> dict[str, int]:
+    """In the order of the numbers of their points: what is written at the end of a table is written once."""
+    known = [(packed.series(equipment, FRAME_POINT) or 2**62, equipment) for equipment in weights]
+    return {equipment: weights[equipment] for _, equipment in sorted(known)}
 
 
 def _groups(weights: Mapping[str, int]) -> Iterator[list[str]]:

@@ -28,8 +28,9 @@ from edge.store.span import Reading
 __all__ = ["MIGRATIONS", "ReadingsFile", "Row", "Standing"]
 
 PAGE_BYTES = 1024
-WAL_PAGES = 4096
-"""The write-ahead log is folded into the file when it has so many pages: 4 MB."""
+WAL_PAGES = 16_384
+"""The write-ahead log is folded into the file when it has so many pages: 16 MB. Room that packing has freed is then
+written to again before that, and folded in once."""
 SPAN_GROUPS = 16
 """Groups in a span of time. Those after the newest span are looked at one by one."""
 TAKEN_OVER = 5_000
