@@ -35,7 +35,6 @@ class IncidentEngine:
         self.repeats = Repeats()
         self._traits = traits or {}
         self._files = Files(ancestors or {})
-        self._raised_s = float("-inf")
         self._pending: dict[str, Dossier] = {}
         """Incidents of which people are to be told in a moment."""
         self._held: list[tuple[float, str]] = []
@@ -79,7 +78,6 @@ class IncidentEngine:
             self._files.causes.stands(alarm.equipment, alarm.id, cut_off=trait.cut_off)
             self._files.take_over(dossier, alarm.equipment, line.time_ns, mono_s, out)
         self._gather(dossier, alarm, trait, mono_s)
-        self._raised_s = mono_s
         return dossier
 
     def _change(
@@ -129,7 +127,7 @@ class IncidentEngine:
         """When people are to be told: at once, in a burst a moment later."""
         if dossier.wants_call() is None or dossier.call_due_s is not None:
             return
-        burst = mono_s - self._raised_s <= GATHER_S and dossier.called is None
+        burst = dossier.called is None and self._files.opened_since(mono_s - GATHER_S, dossier)
         # What is cut off may be so because of something above, which is then seen a moment later.
         below = trait.cut_off and self._files.causes.hangs(alarm.equipment)
         self._call_at(dossier, mono_s + GATHER_S if burst or below else mono_s)

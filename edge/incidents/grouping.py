@@ -60,6 +60,15 @@ class Files:
             return self._join(mass, alarm, trait, line, out, leads=trait.root_cause)
         return self._begin(alarm, trait, line, mono_s, cause, out)
 
+    def opened_since(self, since_s: float, than: Dossier) -> bool:
+        """Whether an incident other than this one was opened since a time."""
+        for each in reversed(self.recent):
+            if each.opened_s < since_s:
+                return False
+            if each is not than:
+                return True
+        return False
+
     def _causing(self, equipment: str, mono_s: float) -> Dossier | None:
         """The incident of a cause that explains what happens to an equipment now."""
         for alarm_id, cut_off in self.causes.above(equipment, mono_s):

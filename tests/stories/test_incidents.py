@@ -75,3 +75,17 @@ async def test_after_a_restart_incidents_go_on_and_nobody_is_told_again(tmp_path
         await story.live(5)
         texts = messages(story, incident["id"])
         assert all(text.startswith("【恢复】") for text in texts)  # the simulated pipe is whole at the start
+
+
+async def test_a_lost_phase_takes_over_what_it_has_done_and_is_one_incident(tmp_path: Path) -> None:
+    async with community(tmp_path, "phase-lost") as story:
+        await story.live(25)
+        (incident,) = story.house.desk.incidents()
+        assert (incident["root"], incident["title"]["en"]) == ("meter-1", "Mains or a phase lost")
+        assert set(incident["alarms"]) == {
+            "meter-1.mains_lost", "pump-1.pump_fault", "pump-2.pump_fault", "pump-3.pump_fault",
+        }  # fmt: skip
+        assert incident["first_out"] in ("pump-1.pump_fault", "pump-2.pump_fault")
+        told = {each["notice_id"] for each in story.told if each["kind"] == "push"}
+        assert "meter-1.mains_lost" in told  # critical: by itself, at once
+        assert len(told) <= 3  # and at most what came before anybody could know the cause
