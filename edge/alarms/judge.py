@@ -104,6 +104,11 @@ class Judge:
         """When `tick` has something to do next; None where only a new value can bring that about."""
         return self._due[0][0] if self._due else None
 
+    @property
+    def by_the_clock(self) -> bool:
+        """Whether any rule looks at the time of day, so that `tick` matters when nothing is due."""
+        return bool(self._values.calendar)
+
     def connection(self, name: str, up: bool, mono_s: float, wall_ns: int) -> list[Transition]:
         """A connection has gone up or down.
 

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from drivers.document import Document, Where, nearest
 from drivers.point import Point, Text
 from edge.alarms.alarm import AlarmClass, Priority
-from edge.alarms.families import apart
+from edge.alarms.families import Written, apart
 from edge.alarms.spec import RuleSpec, SiteRuleSpec
 from edge.alarms.terms import UTC, Scope, Terms
 from edge.alarms.truth import AllOf, Linked, Silent, Standing, Term, leaves, points_of
@@ -62,6 +62,8 @@ class Rule:
     enabled: bool = True
     place: tuple[Document, Where] | None = field(default=None, repr=False)
     """Where it is written: for mistakes that only all rules together show."""
+    raw: Any = field(default=None, repr=False)
+    """As it is written, what the site lays over it included: for trying another one."""
     root_cause: bool = False
     """Explains alarms of what hangs on its equipment."""
     rescue: bool = False
@@ -111,7 +113,7 @@ def compile_rules(
         if known is not None:
             known.add(f"{equipment}.{name}")
         spec = _spec(name, written.raw, RuleSpec, document, written.where)
-        rule = _rule(name, spec, scope, document, written.where) if spec else None
+        rule = _rule(name, spec, scope, document, written) if spec else None
         if rule and (rule.enabled or disabled):
             rules.append(rule)
     return rules
@@ -145,9 +147,7 @@ def compile_site_rules(
         if id_ in known:
             document.add(written.where, f"{spec.equipment} has a rule {name} already; give this one another name")
         known.add(id_)
-        rule = _rule(
-            name, spec, Scope(spec.equipment, connections, points, zone, whole_site=True), document, written.where
-        )
+        rule = _rule(name, spec, Scope(spec.equipment, connections, points, zone, whole_site=True), document, written)
         if rule and rule.enabled:
             rules.append(rule)
     return rules
@@ -257,7 +257,8 @@ def _spec(name: str, raw: Any, model: type[Any], document: Document, where: Wher
     return None
 
 
-def _rule(name: str, spec: RuleSpec, scope: Scope, document: Document, where: Where) -> Rule | None:
+def _rule(name: str, spec: RuleSpec, scope: Scope, document: Document, written: Written) -> Rule | None:
+    where = written.where
     terms = Terms(scope, document)
     condition = terms.term(spec, where)
     if spec.active_while is not None:
@@ -293,4 +294,5 @@ def _rule(name: str, spec: RuleSpec, scope: Scope, document: Document, where: Wh
         rescue=spec.rescue,
         enabled=spec.enabled,
         place=(document, where),
+        raw=written.raw,
     )

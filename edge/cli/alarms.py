@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drivers.point import Language
+from edge.cli.backtest import register as register_backtest
 from edge.cli.client import connect, in_path
 from edge.cli.command import (
     OK,
@@ -45,6 +46,7 @@ def register(subparsers: Subparsers) -> None:
     ):  # fmt: skip
         _add_step(steps, name, text)
     register_incidents(steps)
+    register_backtest(steps)
     journal = steps.add_parser("journal", help="what happened, oldest first")
     journal.add_argument(
         "--kind", default="alarm", help="alarm, incident, order, command, push, or all (default: alarm)"
