@@ -24,7 +24,7 @@ from drivers.point import Value
 from edge import __version__
 from edge.uplinks.homeassistant_entities import Entities, Topics, alarm_state
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import BrokerSettings, Prefix, Session, bytes_of
+from edge.uplinks.session import BrokerSettings, Changes, Prefix, Session, bytes_of
 from edge.uplinks.shape import Row, SiteView
 
 GONE = frozenset({"bad/comm", "bad/stale"})
@@ -53,6 +53,7 @@ class HomeAssistant(Session):
     """An open uplink."""
 
     linger_s = 1.0
+    queued = 20_000  # the broker may have as many devices from before
 
     def __init__(
         self,
@@ -77,6 +78,8 @@ class HomeAssistant(Session):
         self._entities = Entities(site, self._topics, commands=settings.commands, version=__version__)
         self._birth = f"{settings.discovery}/status"
         self._there: dict[str, bool] = {}
+        self._changed = Changes[None]()  # equipment whose alarms are to be told
+        self._parting = Changes[list[tuple[str, bytes]]]()  # what is to be taken away, by topic
         super().__init__(name, settings, clock, f"courtyard-{site.id}-{name}")
 
     # What goes out
@@ -104,8 +107,12 @@ class HomeAssistant(Session):
     def announce(self, kind: str, key: str, body: Body | None) -> None:
         """An alarm has changed: its equipment will show it."""
         del key
-        if kind == "alarm" and body is not None and body.get("equipment") in self._site.equipment and self._client:
-            self.errand(self._tell(self._client, self._alarm_states([str(body["equipment"])])))
+        if kind == "alarm" and body is not None and body.get("equipment") in self._site.equipment:
+            self._changed.add(str(body["equipment"]), None)
+
+    async def _show_changes(self, client: Outbox) -> None:
+        while True:
+            await self._tell(client, self._alarm_states(await self._changed.taken()))
 
     def _alarm_states(self, equipment: Iterable[str]) -> Iterable[tuple[str, bytes]]:
         found: dict[str, list[Body]] = {each: [] for each in equipment}
@@ -131,6 +138,8 @@ class HomeAssistant(Session):
         if self._mine.commands:
             await self.hears(client, self._topics.command("+", "+"))
         await self._tell_all(client)
+        self.beside(self._show_changes(client))
+        self.beside(self._take_leave(client))
 
     async def _tell_all(self, client: Outbox) -> None:
         self._there.clear()
@@ -159,9 +168,9 @@ class HomeAssistant(Session):
         elif topic.startswith(f"{self._topics.base}/"):
             self._command(client, topic, payload, retained=message.retain)
         elif message.retain and payload:
-            self._tidy(client, topic, payload)
+            self._tidy(topic, payload)
 
-    def _tidy(self, client: Outbox, topic: str, payload: bytes) -> None:
+    def _tidy(self, topic: str, payload: bytes) -> None:
         """Take away a device that has left the site, and entities that have left their device."""
         try:
             config = orjson.loads(payload)
@@ -173,7 +182,7 @@ class HomeAssistant(Session):
         if equipment not in self._site.equipment or topic != self._config_topic(equipment):
             gone = [self._topics.state(equipment), self._topics.presence(equipment), self._topics.alarms(equipment)]
             kept = equipment in self._site.equipment  # under another name of the topic
-            self.errand(self._tell(client, [(each, b"") for each in ([topic] if kept else [topic, *gone])]))
+            self._parting.add(topic, [(each, b"") for each in ([topic] if kept else [topic, *gone])])
             return
         present = self._entities.config(equipment)
         before = config.get("cmps")
@@ -181,7 +190,12 @@ class HomeAssistant(Session):
         if left:
             empty = {key: {"p": before[key].get("p")} for key in left if isinstance(before[key], dict)}
             parting = {**present, "cmps": {**present["cmps"], **empty}}
-            self.errand(self._tell(client, [(topic, _json(parting)), (topic, _json(present))]))
+            self._parting.add(topic, [(topic, _json(parting)), (topic, _json(present))])
+
+    async def _take_leave(self, client: Outbox) -> None:
+        while True:
+            for messages in (await self._parting.taken()).values():
+                await self._tell(client, messages)
 
     def _command(self, client: Outbox, topic: str, payload: bytes, *, retained: bool) -> None:
         equipment, point, _ = topic.removeprefix(f"{self._topics.base}/").split("/")

@@ -12,10 +12,11 @@ import logging
 import random
 import re
 import socket
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import aiomqtt
 from pydantic import AfterValidator, Field
@@ -33,8 +34,6 @@ LONGEST_PAUSE_S = 30.0
 LOOK_AGAIN_S = 1.0
 """How often `drain` asks whether the connection is back; the connection has its own pauses."""
 IN_FLIGHT = 100
-QUEUED = 1000
-"""Incoming messages that may wait; more are dropped by the library."""
 AT_ONCE = 20
 """Errands (commands, requests) that may be under way at a time; more are refused."""
 
@@ -73,11 +72,33 @@ class BrokerSettings(NetworkSettings):
     """1883, or 8883 with tls, where it says nothing."""
 
 
+class Changes(Generic[T]):
+    """What has changed and is still to be told, by key: however often it changes meanwhile, it is told once."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, T] = {}
+        self._some = asyncio.Event()
+
+    def add(self, key: str, change: T) -> None:
+        """Does not wait. The newest change of a key counts."""
+        self._waiting[key] = change
+        self._some.set()
+
+    async def taken(self) -> dict[str, T]:
+        """All that there is, as soon as there is something."""
+        await self._some.wait()
+        self._some.clear()
+        found, self._waiting = self._waiting, {}
+        return found
+
+
 class Session(ABC):
     """An open uplink over a broker. It connects, and connects again, by itself."""
 
     batch = 500
     linger_s = 0.0
+    queued = 1000
+    """Incoming messages that may wait; more are dropped by the library."""
 
     def __init__(self, name: str, settings: BrokerSettings, clock: Clock, identifier: str) -> None:
         self.stats = Stats()
@@ -209,12 +230,15 @@ class Session(ABC):
 
     def errand(self, work: Coroutine[Any, Any, None]) -> bool:
         """Do something beside all else for as long as the session lasts; False where too much is under way."""
-        if self._tasks is None or self._errands >= AT_ONCE:
-            work.close()
-            return False
-        self._errands += 1
-        self._tasks.create_task(self._counted(work))
-        return True
+        counted = self._counted(work)
+        if self._tasks is not None and self._errands < AT_ONCE:
+            with suppress(RuntimeError):  # the session is ending
+                self._tasks.create_task(counted)
+                self._errands += 1
+                return True
+        counted.close()
+        work.close()
+        return False
 
     def where(self) -> str:
         """The broker, for staff."""
@@ -261,8 +285,9 @@ class Session(ABC):
     async def _connect(self) -> None:
         """One connection, for as long as it lasts; ends by MqttError or OSError."""
         self._over, self._finished = None, False
-        await self._reach()
-        made = self._made(await self.prepare())
+        context = self._settings.context()
+        await self._reach(context)
+        made = self._made(await self.prepare(), context)
         async with made as client, asyncio.TaskGroup() as tasks:
             assert isinstance(client, Outbox)  # noqa: S101  # gives back itself
             client.pending_calls_threshold = 2 * IN_FLIGHT
@@ -284,18 +309,18 @@ class Session(ABC):
                     over.exception()  # somebody has seen it
                 client.give_up(self._why)
 
-    async def _reach(self) -> None:
-        """See that somebody listens there: the library connects in a thread that nothing can end."""
+    async def _reach(self, context: ssl.SSLContext | None) -> None:
+        """See that the right one listens there: the library connects in a thread that nothing can end."""
         try:
             async with asyncio.timeout(CONNECT_S):
-                _, writer = await asyncio.open_connection(self._settings.host, self._port)
+                _, writer = await asyncio.open_connection(self._settings.host, self._port, ssl=context)
         except TimeoutError:
             raise OSError(f"no answer within {CONNECT_S:g} s") from None
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
 
-    def _made(self, will: aiomqtt.Will | None) -> Outbox:
+    def _made(self, will: aiomqtt.Will | None, context: ssl.SSLContext | None) -> Outbox:
         return Outbox(
             self._settings.host,
             self._port,
@@ -304,11 +329,11 @@ class Session(ABC):
             # Always the same: the broker then ends a dead connection of ours, and its will, before this one begins.
             identifier=self._identifier,
             clean_session=True,
-            tls_context=self._settings.context(),
+            tls_context=context,
             will=will,
             timeout=CONNECT_S,
             keepalive=30,
-            max_queued_incoming_messages=QUEUED,
+            max_queued_incoming_messages=self.queued,
             max_inflight_messages=IN_FLIGHT,
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],  # else each burst waits 40 ms for an ACK
         )

@@ -37,7 +37,7 @@ SETTLE_S = 10.0
 """How often births and deaths are compared with what can be read."""
 REBIRTH_S = 5.0
 """At most one rebirth in so long; a host that asks again meanwhile gets it afterwards."""
-AT_A_TIME = 50
+AT_A_TIME = 20
 """Births and messages published before others have their turn."""
 KEPT_ROWS = 20_000
 """Rows kept at most to be sent again."""

@@ -23,7 +23,7 @@ from pydantic import AfterValidator, Field
 from drivers.driver import Clock
 from drivers.point import Value
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import BrokerSettings, Session, bytes_of
+from edge.uplinks.session import BrokerSettings, Changes, Session, bytes_of
 from edge.uplinks.shape import Entry, Row, SiteView
 from edge.uplinks.thingsboard_payload import (
     CONNECT,
@@ -100,6 +100,7 @@ class ThingsBoard(Session):
         self._points = site.points_of()
         self._telemetry = Telemetry(self._names)
         self._away: set[str] = set()
+        self._changed = Changes[None]()  # equipment whose alarms are to be told
         super().__init__(name, settings, clock, f"courtyard-{site.id}-{name}")
 
     # What goes out
@@ -144,13 +145,15 @@ class ThingsBoard(Session):
     def announce(self, kind: str, key: str, body: Body | None) -> None:
         """An alarm has changed: its device's attributes will say so."""
         del key
-        if kind == "alarm" and body is not None and body.get("equipment") in self._names and self._client:
-            self.errand(self._show(self._client, str(body["equipment"])))
+        if kind == "alarm" and body is not None and body.get("equipment") in self._names:
+            self._changed.add(str(body["equipment"]), None)
 
-    async def _show(self, client: Outbox, equipment: str) -> None:
-        told = {self._names[equipment]: _alarm_attributes(self._alarms_of().get(equipment, []))}
-        for topic, payload in attributes(told, self._mine.limit):
-            await self.say(client, topic, payload)
+    async def _show_changes(self, client: Outbox) -> None:
+        while True:
+            changed = await self._changed.taken()
+            alarms = self._alarms_of()
+            told = {self._names[each]: _alarm_attributes(alarms.get(each, [])) for each in changed}
+            await self.published(client, attributes(told, self._mine.limit))
 
     def _alarms_of(self) -> dict[str, list[Body]]:
         found: dict[str, list[Body]] = {}
@@ -174,6 +177,7 @@ class ThingsBoard(Session):
         messages += attributes(told, self._mine.limit)
         messages += self._presence(self._names)
         await self.published(client, messages)
+        self.beside(self._show_changes(client))
 
     def _facts(self, equipment: str) -> dict[str, Any]:
         view = self._site.equipment[equipment]

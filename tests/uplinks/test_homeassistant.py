@@ -169,6 +169,24 @@ async def test_a_device_that_left_the_site_goes_and_those_of_others_stay(mosquit
 
 
 @pytest.mark.service
+async def test_a_storm_of_alarms_and_a_site_that_shrinks_leave_nothing_untold(mosquitto: tuple[str, int]) -> None:
+    many = {f"e-{n}": SITE.equipment["pump-1"] for n in range(100)}
+    large = replace(SITE, equipment={**SITE.equipment, **many})
+    async with assistant(mosquitto) as others:
+        gateway = Gateway(mosquitto, large)
+        async with gateway.up() as uplink:
+            await eventually(lambda: others.alarm("e-99") == "OFF")
+            gateway.alarms = [{**ALARM, "equipment": name} for name in many]
+            for _ in range(50):
+                for alarm in gateway.alarms:
+                    uplink.announce("alarm", str(alarm["id"]), alarm)
+            await eventually(lambda: all(others.alarm(name) == "ON" for name in many))
+            assert len(others.names()) == 103
+        async with Gateway(mosquitto).up():
+            await eventually(lambda: len(others.names()) == 3)
+
+
+@pytest.mark.service
 async def test_everything_is_told_again_when_home_assistant_has_come_up(mosquitto: tuple[str, int]) -> None:
     async with assistant(mosquitto) as others, Gateway(mosquitto).up():
         await eventually(lambda: others.alarm("light-1"))

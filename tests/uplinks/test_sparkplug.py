@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from drivers.point import Value
 from edge.clock import SystemClock
 from edge.store.readings import ReadingsStore, Row, open_readings
-from edge.uplinks import session, sparkplug
+from edge.uplinks import session, sparkplug, sparkplug_node
 from edge.uplinks.drain import drain
 from edge.uplinks.mqtt import Refusal
 from edge.uplinks.shape import UplinkDown
@@ -35,6 +35,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr(sparkplug, "REBIRTH_S", 0.3)
     monkeypatch.setattr(sparkplug, "SETTLE_S", 0.1)
+    monkeypatch.setattr(sparkplug_node, "REVIVED_S", 0.5)
 
 
 class Scada:
