@@ -23,6 +23,9 @@ from edge.store.stretch import PackedStretch, Sample, Wanted
 from edge.store.tail import Tail
 
 LAST_NS = 2**63 - 1
+FIRST_WIDTH_NS = 10 * 10**9
+WINDOW = 50_000
+"""Readings that are merged at a time, about: what a stretch takes of memory, some 20 MB."""
 
 __all__ = ["History", "Sample"]
 
@@ -78,17 +81,19 @@ class History:
         wanted = None if points is None else _by_equipment(points)
         begin, end = max(from_ns, -LAST_NS), min(to_ns, LAST_NS)
         waiting: list[Sample] = []
+        width = FIRST_WIDTH_NS
         while begin < end:
-            begin, found = await self._window(wanted, begin, end)
+            begin, found = await self._window(wanted, begin, end, width)
             waiting += found
+            width = _wider(width, len(found))
             while len(waiting) >= page:
                 yield waiting[:page]
                 del waiting[:page]
         if waiting:
             yield waiting
 
-    async def _window(self, wanted: Wanted, begin: int, end: int) -> tuple[int, list[Sample]]:
-        """What lies in the next stretch of the span, merged, and where the stretch ends."""
+    async def _window(self, wanted: Wanted, begin: int, end: int, width: int) -> tuple[int, list[Sample]]:
+        """What lies in the next stretch of the span, no wider than that, merged, and where the stretch ends."""
         until, newest = self._tail.committed, self._tail.uncommitted()
         times = [row.time_ns for row in newest if begin <= row.time_ns < end]
 
@@ -98,11 +103,19 @@ class History:
                 first, upto = _stretch(file, packed, begin, end)
                 if times and min(times) < first:
                     first, upto = min(times), max(first, min(times) + 1)
+                upto = min(upto, first + width)
                 found = packed.samples(first, upto) if first < upto else []
                 rows = chain(file.rows_between(first, upto, until), newest) if first < upto else ()
                 return upto, _merged(found, rows, wanted, first, upto)
 
         return await self._read(search, (end, _merged([], newest, wanted, begin, end)))
+
+
+def _wider(width: int, found: int) -> int:
+    """How wide the next stretch may be, after one of this width in which so many readings were found."""
+    if found > WINDOW:
+        return max(1, width * WINDOW // found)
+    return min(width * 4, LAST_NS) if found < WINDOW // 8 else width
 
 
 def _stretch(file: ReadingsFile, packed: PackedStretch, begin: int, end: int) -> tuple[int, int]:
