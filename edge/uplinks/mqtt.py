@@ -1,6 +1,7 @@
 """MQTT north: readings, alarms, orders and status as plain JSON, and commands in.
 
-    <prefix>/<site>/<equipment>/readings     {"time", "values": {point: value}, "quality": {point: ...} if not good}
+    <prefix>/<site>/<equipment>/readings     {"time", "values": {point: value}, "quality": {point: ...} if not good,
+                                              "late": true if newer ones came before it}
     <prefix>/<site>/alarms/<alarm id>        retained while there is something to show, then emptied
     <prefix>/<site>/orders/<order id>        the same
     <prefix>/<site>/incidents/<incident id>  the same
@@ -114,7 +115,7 @@ class MqttNorth:
         self._jitter = random.Random(name)
         self._life = asyncio.create_task(self._live(), name=f"uplink[{name}] connection")
 
-    async def send(self, rows: Sequence[Row], *, late: bool) -> None:  # each message has its time
+    async def send(self, rows: Sequence[Row], *, late: bool) -> None:
         """Return once the broker has confirmed every row. Raises UplinkDown."""
         await self._tried.wait()
         if self._life.done():
@@ -122,9 +123,10 @@ class MqttNorth:
         client = self._client
         if client is None:
             raise UplinkDown(self._why, LOOK_AGAIN_S)
+        written = self._late_reading if late else self._reading
         try:
             for at in range(0, len(rows), IN_FLIGHT):
-                await client.publish_all(map(self._reading, rows[at : at + IN_FLIGHT]), CONFIRM_S)
+                await client.publish_all(map(written, rows[at : at + IN_FLIGHT]), CONFIRM_S)
         except aiomqtt.MqttError as error:
             if self._client is not client:
                 raise UplinkDown(self._why, LOOK_AGAIN_S) from None
@@ -244,6 +246,11 @@ class MqttNorth:
             self.announce(kind, key, None)
 
     # What goes out
+
+    def _late_reading(self, row: Row) -> tuple[str, bytes]:
+        """A reading that newer ones have overtaken: whoever shows the present leaves it out."""
+        topic, body = self._reading(row)
+        return topic, body[:-1] + b',"late":true}'
 
     def _reading(self, row: Row) -> tuple[str, bytes]:
         body: dict[str, Any] = {
