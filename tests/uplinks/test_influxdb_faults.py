@@ -209,7 +209,7 @@ async def test_rejected_lines_are_counted_for_good_and_never_hold_the_rest(wire:
                     confirmed=rejects.settle,
                 )  # fmt: skip
                 task = asyncio.create_task(drained)
-                await eventually(lambda: store.cursor("cloud") == store.newest(), 10)
+                await eventually(lambda: store.cursor("cloud") == store.newest(), 40)
                 task.cancel()
                 await asyncio.wait([task])
                 assert rejects.total == 10 + 10 * life
