@@ -263,6 +263,7 @@ def put(store: ReadingsStore, first: int, count: int) -> None:
 
 
 @pytest.mark.service
+@pytest.mark.timeout(120)
 async def test_a_broker_that_stops_and_starts_again_costs_no_reading(tmp_path: Path) -> None:
     port, heard = free_port(), set[int]()
     where = settings(("127.0.0.1", port))
@@ -278,14 +279,14 @@ async def test_a_broker_that_stops_and_starts_again_costs_no_reading(tmp_path: P
         ]
         put(store, 0, 200)
         with keeping_broker(port, tmp_path):
-            await eventually(lambda: len(heard) > 100, 10)
+            await eventually(lambda: len(heard) > 100, 30)
             put(store, 200, 1000)
-            await eventually(lambda: len(heard) > 250, 10)
+            await eventually(lambda: len(heard) > 250, 30)
         await eventually(lambda: uplink.stats.state == "down")
         put(store, 1200, 200)
         assert store.behind(store.cursor("north")) >= 200
         with keeping_broker(port, tmp_path):
-            await eventually(lambda: len(heard) == 1400, 20)
+            await eventually(lambda: len(heard) == 1400, 40)
             await eventually(lambda: store.cursor("north") == 1400)
             for task in tasks:
                 task.cancel()
