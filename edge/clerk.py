@@ -100,10 +100,11 @@ class Clerk:
 
     def _some(self) -> list[tuple[Sequence[Happening], asyncio.Future[None] | None]]:
         """What is written next: all that waits, in a storm only the first of it."""
-        batch, count = [self._queue.popleft()], 0
-        while self._queue and count < TOGETHER:
-            count += len(batch[-1][0])
+        batch = [self._queue.popleft()]
+        count = len(batch[0][0])
+        while self._queue and count + len(self._queue[0][0]) <= TOGETHER:
             batch.append(self._queue.popleft())
+            count += len(batch[-1][0])
         return batch
 
     async def _write(self, batch: Sequence[tuple[Sequence[Happening], asyncio.Future[None] | None]]) -> None:

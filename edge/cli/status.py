@@ -9,6 +9,7 @@ from typing import Any
 from drivers.point import Language
 from edge.cli.client import connect
 from edge.cli.command import OK, Subparsers, as_json, clean, command, language, options, print_json, print_table, say
+from edge.cli.incidents import print_incidents
 from edge.cli.words import local, word, words
 
 Row = Mapping[str, Any]
@@ -27,7 +28,7 @@ def register(subparsers: Subparsers) -> None:
 def _status(arguments: argparse.Namespace) -> int:
     with connect(arguments) as daemon:
         found = {"site": daemon.get("/api/v1/site"), "health": daemon.health()}
-        for each in ("equipment", "alarms", "orders", "connections", "uplinks"):
+        for each in ("equipment", "incidents", "alarms", "orders", "connections", "uplinks"):
             found[each] = daemon.get(f"/api/v1/{each}")
     if as_json(arguments):
         print_json(found)
@@ -43,6 +44,9 @@ def _show(found: Mapping[str, Any], lang: Language) -> None:
     verdict = word("well", lang) if well else f"{word('unwell', lang)}: {reasons}".removesuffix(": ")
     print(f"{clean(site['name'])} ({clean(site['id'])}): {verdict}")
     print()
+    if found["incidents"]:
+        print_incidents(found["incidents"], lang)
+        print()
     print_alarms(found["alarms"], lang)
     print()
     print_orders([row for row in found["orders"] if row["state"] not in ("verified", "cancelled")], lang)

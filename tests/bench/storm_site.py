@@ -51,25 +51,25 @@ duty:
 """
 
 
-def storm_site(folder: Path, *, parents: bool) -> Site:
+def storm_site(folder: Path, *, parents: bool, lines: int = LINES) -> Site:
     """The site; with `parents` everything hangs on the supply, without them nobody has said so."""
     for name, text in PROFILES.items():
         (folder / "profiles" / name).mkdir(parents=True, exist_ok=True)
         (folder / "profiles" / name / "storm.yaml").write_text(text, encoding="utf-8")
     hangs = ", parent: supply-1" if parents else ""
-    lines = ["site: {id: s, name: 风暴小区, timezone: Asia/Shanghai}", "profiles: profiles", "connections:"]
-    lines += [f"  line-{n}: {{type: modbus-tcp, host: 10.0.0.{n + 1}{hangs}}}" for n in range(LINES)]
-    lines += ["  own: {type: modbus-tcp, host: 10.0.1.1}", "equipment:"]
-    lines += ["  supply-1: {profile: power/storm, connection: own, unit_id: 1}"]
-    lines += [
+    rows = ["site: {id: s, name: 风暴小区, timezone: Asia/Shanghai}", "profiles: profiles", "connections:"]
+    rows += [f"  line-{n}: {{type: modbus-tcp, host: 10.0.0.{n + 1}{hangs}}}" for n in range(lines)]
+    rows += ["  own: {type: modbus-tcp, host: 10.0.1.1}", "equipment:"]
+    rows += ["  supply-1: {profile: power/storm, connection: own, unit_id: 1}"]
+    rows += [
         f"  lift-{n}: {{profile: elevator/storm, connection: own, unit_id: {n + 10}{hangs}}}" for n in range(LIFTS)
     ]
-    lines += [
+    rows += [
         f"  light-{n}-{unit}: {{profile: light/storm, connection: line-{n}, unit_id: {unit + 1}}}"
-        for n in range(LINES)
+        for n in range(lines)
         for unit in range(EACH)
     ]
-    (folder / "site.yaml").write_text("\n".join([*lines, DUTY]), encoding="utf-8")
+    (folder / "site.yaml").write_text("\n".join([*rows, DUTY]), encoding="utf-8")
     return load_site(folder / "site.yaml")
 
 

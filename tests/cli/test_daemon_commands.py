@@ -43,7 +43,7 @@ def test_status_as_json(daemon: Daemon, run: Run) -> None:
     code, out, _ = run("status", "--json")
     found = json.loads(out)
     assert code == 0
-    assert set(found) == {"site", "health", "equipment", "alarms", "orders", "connections", "uplinks"}
+    assert set(found) == {"site", "health", "equipment", "incidents", "alarms", "orders", "connections", "uplinks"}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from drivers.point import Text
 from edge.alarms.alarm import Alarm, Priority, Transition
 from edge.alarms.machine import State
-from edge.clerk import Clerk
+from edge.clerk import TOGETHER, Clerk
 from edge.clock import ManualClock
 from edge.engine import Happening
 from edge.store.ledger import Entry, Ledger, StoreError
@@ -93,3 +93,16 @@ async def test_a_full_disk_keeps_nobody_from_being_told_and_is_caught_up_on(capl
     assert [entry.subject for entry in desk.disk.entries] == ["a", "b", "x"]
     assert desk.clerk.unwritten == 0
     assert len(caplog.records) == 2  # once lost, once back
+
+
+async def test_in_a_storm_what_waits_is_written_in_parts_and_in_order() -> None:
+    desk = Desk()
+    names = [f"a{n}" for n in range(3 * TOGETHER + 1)]
+    for name in names:
+        desk.clerk.take([raised(name)])
+    desk.clerk.take([])
+    await desk.clerk.drain()
+    assert [each for each in desk.story if each != "written"] == [f"told {name}" for name in names]
+    assert desk.story.count("written") == 4
+    parts = "".join("w" if each == "written" else "." for each in desk.story).split("w")[1:]
+    assert [len(part) for part in parts] == [TOGETHER, TOGETHER, TOGETHER, 1]
