@@ -22,6 +22,7 @@ from edge.incident_desk import IncidentDesk
 from edge.site import Equipment, Site
 from edge.store.ledger import Ledger, StoreError
 from edge.store.readings import ReadingsStore
+from edge.store.steps import Aggregate
 from edge.texts import iso, label
 from edge.upkeep.orders import Order, OrderRefused
 
@@ -153,15 +154,20 @@ class Desk:
         }
 
     async def readings(
-        self, point_id: str, from_ns: int, to_ns: int, every_ns: int | None = None
+        self,
+        point_id: str,
+        from_ns: int,
+        to_ns: int,
+        every_ns: int | None = None,
+        aggregate: Aggregate = "mean",
     ) -> list[dict[str, Any]]:
-        """Recorded readings of one point in a span, at native resolution or by steps of `every_ns`."""
+        """Recorded readings of one point in a span, all of them or one for each step of `every_ns`."""
         if point_id not in self._points:
             raise DeskRefused("not_found", f"no point {point_id}")
         if from_ns >= to_ns:
             raise DeskRefused("refused", "from is not before to; swap them")
         try:
-            rows = await self._store.query(point_id, from_ns, to_ns, every_ns)
+            rows = await self._store.query(point_id, from_ns, to_ns, every_ns, aggregate=aggregate)
         except StoreError as error:
             raise DeskRefused("unavailable", str(error)) from error
         return [_reading(time_ns, value, Quality(quality)) for time_ns, value, quality in rows]

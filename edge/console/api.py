@@ -23,6 +23,7 @@ from edge.console.guard import ConsoleSettings, Guard, authorised
 from edge.console.stream import Streams
 from edge.console.timespan import parse_month, parse_time_ns
 from edge.console.views import (
+    Aggregate,
     AlarmAsked,
     AlarmStep,
     AlarmView,
@@ -61,6 +62,13 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         503: "Not at this moment",
     }.items()
 }
+
+
+_AGGREGATES = (
+    "What a step tells of its good values: `mean` (the default), `min`, `max`, `last`, `count`; `twa`, the mean "
+    "weighted by how long each value held, gaps left out, of a switch the share of time for which it was on; "
+    "`increase` of a counter, resets taken for zero. A step without any good value tells its last, with its quality."
+)
 
 
 def _desk(request: Request) -> Desk:
@@ -132,9 +140,15 @@ async def readings(
         str | None, Query(alias="from", description="ISO 8601 or Unix time; an hour before `to`")
     ] = None,
     to: Annotated[str | None, Query(description="ISO 8601 or Unix time; now")] = None,
-    every: Annotated[str | None, Query(description="Thin out to one reading in this time, e.g. `5m`")] = None,
+    every: Annotated[
+        str | None, Query(description="One for each step of this time, e.g. `5m`; steps begin at multiples of it")
+    ] = None,
+    aggregate: Annotated[Aggregate | None, Query(description=_AGGREGATES)] = None,
 ) -> Response:
-    """What was recorded of a point, oldest first; at most 10,000, then ask on behind the last."""
+    """What was recorded of a point, oldest first; at most 10,000, then ask on behind the last.
+
+    Spans older than `storage.keep` are told by summaries of 5 minutes, then of hours.
+    """
     zone = str(desk.site().get("timezone", "UTC"))
     try:
         to_ns = parse_time_ns(to, zone) if to else request.app.state.clock.wall_ns()
@@ -148,7 +162,11 @@ async def readings(
         return Json([])  # whoever asks page after page may end just here
     if every_ns is not None and every_ns < 1:
         return failure(422, "`every` must be longer than nothing", "write it like 10s, 5m, 1h")
-    return Json(await desk.readings(point, from_ns, to_ns, every_ns))
+    if aggregate is not None and every_ns is None:
+        return failure(
+            422, "`aggregate` needs `every`: it says what is told of a step", "add every=5m, or leave it out"
+        )
+    return Json(await desk.readings(point, from_ns, to_ns, every_ns, aggregate or "mean"))
 
 
 @v1.get("/alarms", response_model=list[AlarmView], tags=["alarms"])

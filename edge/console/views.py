@@ -23,6 +23,10 @@ EventKind = Literal["alarm", "incident", "order", "reading", "push", "command", 
 Row = dict[str, Any]
 
 
+Aggregate = Literal["mean", "min", "max", "last", "count", "twa", "increase"]
+"""What may be told of a step of time."""
+
+
 class Desk(Protocol):
     """What people may ask and do. The console knows the rest of the daemon by this alone.
 
@@ -65,7 +69,9 @@ class Desk(Protocol):
         """Give a command, for a time where `for_s` says so; returns what the device read before and after."""
         ...
 
-    async def readings(self, point_id: str, from_ns: int, to_ns: int, every_ns: int | None, /) -> Sequence[Row]:
+    async def readings(
+        self, point_id: str, from_ns: int, to_ns: int, every_ns: int | None, aggregate: Aggregate, /
+    ) -> Sequence[Row]:
         """What was recorded from `from_ns` until before `to_ns`, oldest first; one for each step of `every_ns`."""
         ...
 

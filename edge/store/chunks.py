@@ -32,13 +32,16 @@ from edge.store.columns import (
 from edge.store.packing import GOOD
 from edge.store.sequences import Part, Reader, Writer, read, write
 from edge.store.squeeze import squeeze, unsqueeze
+from edge.store.stamps import at, read_times, write_times
 from edge.store.steps import Piece, Reading, Steps
 from edge.store.stretches import Stretches, is_apart, sum_up
 
 STRETCHES_NS = tuple(minutes * 60 * 10**9 for minutes in (5, 15, 60, 240, 1440))
 """How long a stretch of a summary may be: the shortest that holds enough readings is taken."""
-ENOUGH = 128
+ENOUGH = 256
 """Readings in a stretch, at least, in the mean: a summary costs about 40 bytes a stretch."""
+FEW = 1_000
+"""Fewer readings are decoded as fast as a summary is read."""
 
 
 class PackedRow(NamedTuple):
@@ -51,6 +54,8 @@ class PackedRow(NamedTuple):
     source_ns: int | None
 
 
+ROWS = 2_000
+"""Rows that are looked through at a time."""
 FRAME = 0
 """Stands for the point of a frame."""
 
@@ -63,20 +68,27 @@ class Packed(NamedTuple):
     body: bytes
 
 
-def pack(rows: list[PackedRow]) -> Iterator[Packed]:
-    """The frame of these rows of one equipment, then the chunk of each point; the rows are put in order of time."""
+def pack(rows: list[PackedRow]) -> Iterator[Packed | None]:
+    """The frame of these rows of one equipment, then the chunk of each point; the rows are put in order of time.
+
+    None comes now and then where the work so far has taken some milliseconds.
+    """
     rows.sort(key=itemgetter(0))
     layouts = {series: place for place, series in enumerate(dict.fromkeys(row.series for row in rows))}
     columns: dict[int, list[Value]] = {number: [] for series in layouts for number in series}
     marks: dict[int, dict[int, str]] = {}
-    for row in rows:
+    for place, row in enumerate(rows):
+        if place % ROWS == ROWS - 1:
+            yield None
         for number, value in zip(row.series, row.values, strict=True):
             columns[number].append(value)
         if row.marks is not None:
             for number, mark in zip(row.series, row.marks, strict=True):
                 if mark != GOOD:
                     marks.setdefault(number, {})[len(columns[number]) - 1] = mark
+    yield None
     body = _frame(rows, layouts)
+    yield None
     frame = Frame(body)
     rows.clear()
     yield Packed(FRAME, None, squeeze(body))
@@ -86,10 +98,11 @@ def pack(rows: list[PackedRow]) -> Iterator[Packed]:
 
 def _frame(rows: Sequence[PackedRow], layouts: dict[tuple[int, ...], int]) -> bytes:
     out = Writer()
+    which = [layouts[row.series] for row in rows]
     out.count(len(rows))
-    write(out, [row.time_ns for row in rows])
     out.blob(orjson.dumps(list(layouts)))
-    write(out, [layouts[row.series] for row in rows])
+    write(out, which)
+    write_times(out, [row.time_ns for row in rows], which)
     stamped = [(row.source_ns - row.time_ns, place) for place, row in enumerate(rows) if row.source_ns is not None]
     out.count(len(stamped))
     if stamped:
@@ -105,7 +118,7 @@ def _chunk(frame: Frame, number: int, values: list[Value], marks: dict[int, str]
     told = None if marks is None else [marks.get(place, GOOD) for place in range(len(values))]
     write_marks(out, told)
     summary = None
-    if kind in NUMERIC and len(values) >= ENOUGH and (kind != INTEGERS or max(map(abs, values)) < EXACT):  # type: ignore[arg-type]  # numbers, by their kind
+    if kind in NUMERIC and len(values) >= FEW and (kind != INTEGERS or max(map(abs, values)) < EXACT):  # type: ignore[arg-type]  # numbers, by their kind
         summary = _summary(frame, number, values, told, whole=kind == INTEGERS)
     return Packed(number, summary, squeeze(bytes(out.data)))
 
@@ -127,10 +140,10 @@ class Frame:
         """Raises ValueError or IndexError where the body is damaged."""
         data = Reader(body)
         self.rows = data.count()
-        self._times: Part = read(data, self.rows)
         self._all: Sequence[int] | None = None
         self._layouts: list[list[int]] = orjson.loads(data.blob())
         self._which: Part = read(data, self.rows)
+        self._stamps = read_times(data, self.rows)
         self._stamped = data.count()
         self._sources = (read(data, self._stamped), read(data, self._stamped)) if self._stamped else None
 
@@ -147,14 +160,14 @@ class Frame:
     def times(self) -> Sequence[int]:
         """Of all rows."""
         if self._all is None:
-            self._all = self._times(0, self.rows)
+            self._all = at(self._stamps, self._which, 0, self.rows)
         return self._all
 
     def times_of(self, number: int, begin: int = 0, end: int | None = None) -> Sequence[int]:
         """Times of one point's readings among the rows from one place until before another."""
         end = self.rows if end is None else end
         whole = begin == 0 and end == self.rows
-        times = self.times() if whole else self._times(begin, end)
+        times = self.times() if whole else at(self._stamps, self._which, begin, end)
         mask = self._mask(number, begin, end)
         return times if mask is None else list(compress(times, mask))
 

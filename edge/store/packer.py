@@ -106,9 +106,11 @@ class _Period:
         self._readings += sum(len(row.values) for row in rows)
         frame = self._packed.series(equipment, FRAME_POINT) or 0
         for each in pack(rows):
+            yield
+            if each is None:
+                continue
             self._waiting.append(each._replace(series=frame) if each.series == FRAME else each)
             self._waiting_bytes += len(each.body)
-            yield
             if len(self._waiting) >= WRITTEN or self._waiting_bytes >= WRITTEN_BYTES:
                 self._put()
                 yield

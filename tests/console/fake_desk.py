@@ -273,8 +273,10 @@ class FakeDesk:
             done["override"] = {"event": "set", "returns_to": before, "until": iso(-for_s)}
         return done
 
-    async def readings(self, point_id: str, from_ns: int, to_ns: int, every_ns: int | None, /) -> list[Row]:
-        self.asked.append(("readings", point_id, from_ns, to_ns, every_ns))
+    async def readings(
+        self, point_id: str, from_ns: int, to_ns: int, every_ns: int | None, aggregate: str, /
+    ) -> list[Row]:
+        self.asked.append(("readings", point_id, from_ns, to_ns, every_ns, aggregate))
         if point_id not in self._points:
             raise FakeRefused("not_found", f"no point {point_id}")
         step = every_ns or 10 * 10**9

@@ -218,18 +218,30 @@ async def test_readings_in_a_span(desk: FakeDesk) -> None:
         rows = (await http.get("/api/v1/readings?point=bin-1.fill&every=1m&to=2026-03-02T18:31:05")).json()
         await http.get("/api/v1/readings?point=bin-1.fill&from=1772440000&to=1772440001.5")
         await http.get("/api/v1/readings?point=bin-1.fill")
+        await http.get("/api/v1/readings?point=bin-1.fill&every=1h&aggregate=increase")
         wrong = [
             await http.get(f"/api/v1/readings?point=bin-1.fill&{query}")
-            for query in ("from=yesterday", "from=9&to=8", "every=often", "every=0", "to=2026-02-30")
+            for query in (
+                "from=yesterday",
+                "from=9&to=8",
+                "every=often",
+                "every=0",
+                "to=2026-02-30",
+                "aggregate=max",
+                "every=1m&aggregate=median",
+            )
         ]
     assert rows[0] == {
         "time": "2026-03-02T09:32:00.000Z", "time_ns": 1_772_443_920 * 10**9, "value": 63,
         "quality": "bad", "reason": "comm",
     }  # fmt: skip
-    assert desk.asked[0][2:] == (1_772_443_865 * 10**9, 1_772_447_465 * 10**9, 60 * 10**9)
-    assert desk.asked[1][2:] == (1_772_440_000 * 10**9, 1_772_440_001_500_000_000, None)
-    assert desk.asked[2][2:] == (1_772_443_865 * 10**9, 1_772_447_465 * 10**9, None)
-    assert [answer.status_code for answer in wrong] == [422] * 5
+    assert desk.asked[0][2:] == (1_772_443_865 * 10**9, 1_772_447_465 * 10**9, 60 * 10**9, "mean")
+    assert desk.asked[1][2:] == (1_772_440_000 * 10**9, 1_772_440_001_500_000_000, None, "mean")
+    assert desk.asked[2][2:] == (1_772_443_865 * 10**9, 1_772_447_465 * 10**9, None, "mean")
+    assert desk.asked[3][4:] == (3600 * 10**9, "increase")
+    assert [answer.status_code for answer in wrong] == [422] * 7
+    assert "`aggregate` needs `every`" in wrong[5].json()["error"]
+    assert all(name in wrong[6].json()["error"] for name in ("mean", "twa", "increase"))
     assert all(answer.json()["hint"] for answer in wrong)
 
 
