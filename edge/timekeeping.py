@@ -10,9 +10,9 @@ acts on it (see `eras`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from drivers.driver import Clock
 
@@ -53,6 +53,10 @@ class Timekeeper:
     def __init__(self, base: Clock, source: Source, trust_after_s: float, memory: Memory, boot: str) -> None:
         self.wall_ns: Callable[[], int] = self._wall_ns
         """Unix time in ns; once it is known, the box's own, without a detour."""
+        self.mono_s: Callable[[], float] = base.mono_s
+        """Seconds that only ever go forward; asked several times for each reading."""
+        self.wait: Callable[[asyncio.Future[None], float], Coroutine[Any, Any, None]] = base.wait
+        """Wait until the future is done, at most so many seconds."""
         self.begun_s = base.mono_s()
         self.boot = boot
         self.synchronised = memory.synchronised
@@ -68,17 +72,9 @@ class Timekeeper:
         """Whether the wall time is the true one, as far as can be told."""
         return self._known
 
-    def mono_s(self) -> float:
-        """Seconds that only ever go forward."""
-        return self._base.mono_s()
-
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await self._base.sleep(seconds)
-
-    async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
-        """Wait until `woken` is done, at most so long."""
-        await self._base.wait(woken, seconds)
 
     @property
     def offset_ns(self) -> int:
