@@ -31,7 +31,7 @@ from edge.store.readings_file import SPAN_GROUPS
 COMMIT_S, LONGEST_S = 1.0, 30.0
 MONTH_S = 30 * 86_400
 POINTS = tuple(f"point_{n}" for n in range(10))
-RATES = ((20, 60, 7200), (500, 600, 1200), (3000, 1200, 540))
+RATES = ((20, 60, 7200), (500, 600, 1200), (3000, 1200, 470))
 """(readings recorded a second, equipment, simulated seconds)"""
 PACKED_EACH_S = 60
 FLUSHER_S = 5
@@ -97,7 +97,7 @@ async def run(folder: Path, rate: int, equipment: int, seconds: int) -> Written:
         for turn in range(SPAN_GROUPS):  # points are named once in the life of a file
             site.begin(store, clock.wall_ns() - (60 - turn) * 10**9)
             await store.flush()
-        await packed(store, Closing(after_ns=0, longest_ns=0), clock.wall_ns())
+        await packed(store, Closing(after_ns=0, at_once=True), clock.wall_ns())
         before, stats = written(), store.stats()
         for second in range(seconds):
             site.second(store, rate, clock.wall_ns())
@@ -110,7 +110,7 @@ async def run(folder: Path, rate: int, equipment: int, seconds: int) -> Written:
                 await packed(store, Closing(after_ns=60 * 10**9), clock.wall_ns())
         after = store.stats()
         await store.flush()
-        await packed(store, Closing(after_ns=0, longest_ns=0), clock.wall_ns())
+        await packed(store, Closing(after_ns=0, at_once=True), clock.wall_ns())
     sync(path)  # the last checkpoint
     gained = {key: after[key] - stats[key] for key in ("values", "rows", "commits")}
     return Written(
