@@ -8,7 +8,7 @@ besides. So a row costs a few bytes where a row of its own in a table would cost
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain, pairwise
 from operator import sub
 from typing import Any, NamedTuple, Protocol
 
@@ -21,6 +21,7 @@ from edge.store.packing import fold_qualities, unfold_qualities
 ROWS = 2_000
 """Rows of one body at most: who wants one of them unpacks them all."""
 _BITS = 50
+_MILLISECOND = 1_000_000
 
 
 class Row(NamedTuple):
@@ -102,10 +103,12 @@ class Packer:
         times = [row.time_ns for row in rows]
         steps = [times[0], *map(sub, times[1:], times)]
         placed = [self._layouts.number(row.equipment, row.points) for row in rows]
+        unit = 1 if any(step % _MILLISECOND for step in steps) else _MILLISECOND
         columns = (
-            steps,
+            unit,
+            [step // unit for step in steps],
             [number for number, _ in placed],
-            [row.values for row in rows],
+            list(chain.from_iterable([row.values for row in rows])),
             [chosen for _, chosen in placed],
             {str(n): fold_qualities(row.qualities) for n, row in enumerate(rows) if row.qualities is not None},
             {str(n): row.source_time_ns for n, row in enumerate(rows) if row.source_time_ns is not None},
@@ -116,10 +119,21 @@ class Packer:
     def columns(self, body: bytes) -> Columns:
         """A body's columns, without making rows of them. Raises ValueError where it is damaged."""
         try:
-            steps, *others = orjson.loads(self._unpress.decompress(body))
-            return Columns(list(accumulate(steps)), *others)
-        except (zstandard.ZstdError, ValueError, TypeError) as error:
+            unit, steps, layouts, values, chosen, *others = orjson.loads(self._unpress.decompress(body))
+            times = list(accumulate([step * unit for step in steps]))
+            ends = list(accumulate(self._counts(layouts, chosen), initial=0))
+            parts = [values[start:end] for start, end in pairwise(ends)]
+            return Columns(times, layouts, parts, chosen, *others)
+        except (zstandard.ZstdError, ValueError, TypeError, LookupError) as error:
             raise ValueError(f"a group of rows cannot be unpacked ({error})") from error
+
+    def _counts(self, layouts: Sequence[int], chosen: Sequence[Chosen]) -> list[int]:
+        """How many values each row has."""
+        whole = {number: len(self._layouts.named(number)[1]) for number in set(layouts)}
+        return [
+            whole[number] if not some else some.bit_count() if isinstance(some, int) else len(some)
+            for number, some in zip(layouts, chosen, strict=True)
+        ]
 
     def rows(self, first_seq: int, body: bytes, only: Collection[str] | None = None) -> list[Row]:
         """The rows as they were packed; only those of some equipment where it is given.

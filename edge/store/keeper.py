@@ -23,7 +23,7 @@ from edge.store.digests import DAY_NS
 from edge.store.packed import PackedHistory
 from edge.store.packer import Closing, closed, delete_packed, pack_upto
 from edge.store.readings import ReadingsStore
-from edge.store.readings_file import ReadingsFile
+from edge.store.readings_file import PAGE_BYTES, WAL_PAGES, ReadingsFile
 from edge.store.retention import HOURS, MINUTES, coarsen_day, first_of, forget_hours, oldest_day, retire_day
 
 TURN_S = 30.0
@@ -32,7 +32,7 @@ SLICE_S = 0.025
 """How long one slice goes on; the step under way is finished."""
 REST = 3
 """A pause is so many times as long as the slice before it: a quarter of one core at most."""
-WAL_BYTES = 2**23
+WAL_BYTES = WAL_PAGES * PAGE_BYTES
 """So much of the budget is the write-ahead log's, which comes and goes by itself up to this size."""
 HIGH, LOW = 0.95, 0.90
 """Shares of the budget: above the one something goes, until the other is reached."""
@@ -198,7 +198,7 @@ class Keeper:
 
     async def _used(self) -> int:
         """Bytes of the state directory that hold something, apart from the write-ahead log."""
-        return await self._store.work(lambda file: _folder_bytes(self._store.path, log=False) - _free_bytes(file))
+        return await self._store.work(lambda file: _folder_bytes(self._store.path, log=False) + used_bytes(file))
 
     # How it is done
 
@@ -249,10 +249,13 @@ class Keeper:
 
 
 def _folder_bytes(path: Path, *, log: bool = True) -> int:
-    """Bytes of all files beside and below the readings; `log`: with their write-ahead log."""
-    total = 0
+    """Bytes of all files beside the readings; with `log`, their own and those of their write-ahead log too.
+
+    The file itself grows only when the log is folded in: what it will hold is asked of the database.
+    """
+    total, own = 0, (path.name, f"{path.name}-wal")
     for each in path.parent.rglob("*"):
-        if not log and each.name == f"{path.name}-wal":
+        if not log and each.name in own:
             continue
         try:
             total += each.stat().st_size if each.is_file() else 0
