@@ -43,17 +43,31 @@ Answer = Callable[[bytes], Sequence[bytes | None]]
 class FastClock(SystemClock):
     """The box's clock, running fast."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._speed = SPEED
+        self._at_s, self._from_s = super().mono_s() * SPEED, super().mono_s()
+
+    @property
+    def speed(self) -> float:
+        """Seconds in one of real time; may be changed on the way."""
+        return self._speed
+
+    @speed.setter
+    def speed(self, speed: float) -> None:
+        self._at_s, self._from_s, self._speed = self.mono_s(), super().mono_s(), speed
+
     def mono_s(self) -> float:
         """Seconds, twenty a second."""
-        return super().mono_s() * SPEED
+        return self._at_s + (super().mono_s() - self._from_s) * self._speed
 
     async def sleep(self, seconds: float) -> None:
         """Wait a twentieth of that."""
-        await asyncio.sleep(seconds / SPEED)
+        await asyncio.sleep(seconds / self._speed)
 
     async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
         """Wait at most a twentieth of that."""
-        await super().wait(woken, seconds / SPEED)
+        await super().wait(woken, seconds / self._speed)
 
 
 class _Nowhere:
@@ -91,6 +105,7 @@ class Daemon:
     way: Acquired
     engine: Watching
     connection: Connection
+    clock: FastClock
     reasons: list[str] = field(default_factory=list)
 
     @property
@@ -148,7 +163,7 @@ async def acquired(
     connection = Connection("line", driver, checked, tuple(devices), requests)
     clock = FastClock()
     engine = Watching(clock, of)
-    daemon = Daemon(Acquired(connection, engine, clock), engine, connection)
+    daemon = Daemon(Acquired(connection, engine, clock), engine, connection, clock)
 
     def lost(reason: str) -> None:
         daemon.way.lost(reason)

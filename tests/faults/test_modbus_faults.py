@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from drivers.point import Quality
+from edge.supervise import LONGEST_PAUSE_S
 from tests.faults.rig import (
     TIMEOUT_S,
     Answer,
@@ -26,13 +28,37 @@ from tests.faults.rig import (
 )
 from tests.support import eventually
 
-RIGHT = {"modbus-tcp": tcp_answer, "modbus-rtu-tcp": rtu_answer}
+SEVERAL = "several in flight"
+
+
+def each_tcp(packet: bytes) -> list[bytes]:
+    """The right answers to all requests that came together."""
+    answers = []
+    while packet:
+        length = 6 + int.from_bytes(packet[4:6], "big")
+        answers.append(tcp_answer(packet[:length]))
+        packet = packet[length:]
+    return answers
+
+
+def together(packet: bytes) -> bytes:
+    """The same in one go."""
+    return b"".join(each_tcp(packet))
+
+
+RIGHT: dict[str, Callable[[bytes], bytes]] = {
+    "modbus-tcp": tcp_answer, "modbus-rtu-tcp": rtu_answer, SEVERAL: together,
+}  # fmt: skip
 NETWORKS = pytest.mark.parametrize("type_", RIGHT)
+ONE_BY_ONE = pytest.mark.parametrize("type_", ["modbus-tcp", "modbus-rtu-tcp"])
 
 
 @asynccontextmanager
 async def behind(made: Gateway, type_: str, units: int = 2) -> AsyncIterator[Daemon]:
-    settings = {"type": type_, "host": "127.0.0.1", "port": made.port, "timeout": TIMEOUT_S}
+    settings: dict[str, Any] = {"type": type_, "host": "127.0.0.1", "port": made.port, "timeout": TIMEOUT_S}
+    if type_ == SEVERAL:
+        settings |= {"type": "modbus-tcp", "max_in_flight": 4}
+        units = max(units, 6)
     async with acquired(settings, [unit(number) for number in range(1, units + 1)]) as daemon:
         yield daemon
 
@@ -104,7 +130,7 @@ async def test_a_connection_whose_peer_has_vanished_is_made_anew_though_nothing_
         assert daemon.reasons == [], "the connection was never told to be down: its devices were silent"
 
 
-@NETWORKS
+@ONE_BY_ONE
 async def test_devices_that_answer_with_what_was_asked_before_are_not_believed(type_: str) -> None:
     owed: list[bytes] = []
 
@@ -159,3 +185,58 @@ async def test_noise_before_and_after_each_frame_costs_no_reading(tmp_path: Path
     async with adapter(tmp_path, noisy) as made, on_line(made.link) as daemon:
         await daemon.reads(times=5)
         assert daemon.way.tally.timeouts == 0
+
+
+async def test_answers_in_any_order_some_of_them_lost_go_to_their_own_requests() -> None:
+    chance, waiting = random.Random(4), list[bytes]()
+
+    def shuffled(packet: bytes) -> list[bytes | None]:
+        waiting.extend(each_tcp(packet))
+        chance.shuffle(waiting)
+        if chance.random() < 0.05:
+            waiting.pop()
+        said: list[bytes | None] = [waiting.pop() for _ in range(min(len(waiting), chance.randint(1, 4)))]
+        return said
+
+    async with gateway(shuffled) as made, behind(made, SEVERAL, units=12) as daemon:
+        await eventually(lambda: sum(daemon.engine.good.values()) > 3000, within_s=20)
+        assert daemon.way.tally.timeouts > 5
+        assert daemon.reasons == [], "no lost answer costs the connection"
+        assert len(daemon.engine.good) == len(daemon.points), "every point is read"
+        made.answer = lambda packet: [together(packet)]
+        await daemon.reads()
+
+
+@NETWORKS
+async def test_a_gateway_that_is_away_for_hours_is_read_again_within_the_longest_pause(type_: str) -> None:
+    async with gateway(lambda packet: [RIGHT[type_](packet)]) as made, behind(made, type_) as daemon:
+        await daemon.reads()
+        await made.stop()
+        await daemon.marks(Quality.BAD_COMM)
+        clock = daemon.clock
+        clock.speed *= 100  # two hours in some seconds
+        until_s = clock.mono_s() + 7200
+        await eventually(lambda: clock.mono_s() > until_s, within_s=20)
+        clock.speed /= 100
+        tried = len(daemon.reasons)
+        assert 7200 / LONGEST_PAUSE_S / 2 < tried < 7200 / LONGEST_PAUSE_S * 2, "neither forgotten nor hammered"
+        await made.start()
+        back_s = clock.mono_s()
+        await daemon.reads()
+        assert clock.mono_s() - back_s < 1.2 * LONGEST_PAUSE_S + 30
+
+
+async def test_an_adapter_unplugged_in_the_middle_of_a_frame_leaves_nothing_of_it(tmp_path: Path) -> None:
+    async with adapter(tmp_path, lambda packet: [rtu_answer(packet)]) as made, on_line(made.link) as daemon:
+        await daemon.reads()
+
+        def half(packet: bytes) -> list[bytes | None]:
+            asyncio.get_running_loop().call_later(0.01, made.unplug)
+            return [rtu_answer(packet)[:7]]
+
+        made.answer = half
+        await daemon.marks(Quality.BAD_COMM)
+        made.answer = lambda packet: [rtu_answer(packet)]
+        made.plug()
+        await daemon.reads()
+        assert any("the adapter is gone" in reason for reason in daemon.reasons)

@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.fuzz.files import fuzz_files
 from tests.fuzz.gates import Outcome, fuzz_gate
 from tests.fuzz.parsers import fuzz_contact_id, fuzz_dc09, fuzz_payloads
+from tests.fuzz.several import fuzz_several
 from tests.fuzz.wires import Lies, fuzz_pty, fuzz_sockets, fuzz_virtual
 
 MILLION = 1_000_000
@@ -31,6 +32,7 @@ def main(arguments: list[str]) -> int:
     gate, link, real = frames * 3 // 10, frames * 2 // 10, max(200, frames // 1000)
     _row("gate, TCP", lambda: fuzz_gate(gate, seed, over_tcp=True))
     _row("gate, RTU", lambda: fuzz_gate(gate, seed, over_tcp=False))
+    _row("gate, TCP, several out", lambda: fuzz_several(gate, seed))
     _row("link, TCP", lambda: fuzz_virtual(link, seed, over_tcp=True))
     _row("link, RTU", lambda: fuzz_virtual(link, seed, over_tcp=False))
     _row("sockets, TCP", lambda: asyncio.run(fuzz_sockets(real, seed, over_tcp=True)))

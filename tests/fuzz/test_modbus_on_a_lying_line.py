@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from drivers.modbus.frames import BrokenFrame, Gate, RtuGate, TcpGate
 from tests.fuzz.gates import KEPT, fuzz_gate, kept
 from tests.fuzz.identity import Ask, rtu, tcp
+from tests.fuzz.several import fuzz_several
 from tests.fuzz.wires import fuzz_pty, fuzz_sockets, fuzz_virtual
 
 FRAMINGS = pytest.mark.parametrize("over_tcp", [True, False], ids=["tcp", "rtu"])
@@ -23,6 +24,12 @@ def test_only_the_true_answer_gets_through_the_gate_and_it_does(over_tcp: bool) 
     outcome = fuzz_gate(30_000, seed=2026, over_tcp=over_tcp)
     assert outcome.accepted > 1000
     assert all(outcome.kinds[kind] > 300 for kind in ("late", "foreign", "truncated", "burst", "noise", "doubled"))
+
+
+def test_each_request_gets_its_own_answer_only_where_several_are_out() -> None:
+    outcome = fuzz_several(30_000, seed=2026)
+    assert outcome.accepted > 10_000
+    assert all(outcome.kinds[kind] > 300 for kind in ("late", "foreign", "cut", "noise", "doubled"))
 
 
 @FRAMINGS
