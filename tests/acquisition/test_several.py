@@ -9,6 +9,7 @@ import pytest
 from drivers.driver import ConnectionDown, Request
 from drivers.point import Quality
 from tests.acquisition.line import TIMEOUT_S, Stand, device, requests, standing
+from tests.bench.bench_flight import through
 
 WIRE_S = 0.1
 
@@ -143,3 +144,10 @@ async def test_a_lost_connection_ends_everything_that_is_out() -> None:
         with pytest.raises(ConnectionDown, match="closed the connection"):
             await stand.task
         assert stand.line.asked == []
+
+
+async def test_four_in_flight_carry_nearly_four_times_as_much_through_a_gateway_with_a_delay() -> None:
+    one, _, wrong = await through(1, 0.0, 0.6)
+    four, _, wrong_too = await through(4, 0.0, 0.6)
+    assert four > 2.5 * one
+    assert (wrong, wrong_too) == (0, 0)
