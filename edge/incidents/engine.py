@@ -16,7 +16,7 @@ from typing import Any
 
 from drivers.point import Value
 from edge.incidents.dossier import OVER, PLAIN, Dossier, Trait
-from edge.incidents.grouping import Files
+from edge.incidents.grouping import TAKEN_OVER_S, Files
 from edge.incidents.incident import SITE, AlarmLike, Event, Incident, IncidentEvent, IncidentRefused, Line
 from edge.incidents.incident import TransitionLike as Transition
 from edge.incidents.repeats import FLEETING_SPAN_S, Repeats
@@ -280,6 +280,8 @@ class IncidentEngine:
             except ValueError:
                 left_out.append(id_)
         self._files.closed = deque(sorted(self._files.closed, key=lambda each: (each.closed_ns or 0, each.id)))
+        lately = [each for each in self._files.open.values() if mono_s - each.opened_s <= TAKEN_OVER_S]
+        self._files.recent.extend(sorted(lately, key=lambda each: each.opened_s))
         for alarm in standing:
             self._put_in(alarm, mono_s, wall_ns, out)
         for dossier in list(self._files.open.values()):

@@ -77,6 +77,16 @@ def test_nobody_is_told_a_second_time_after_a_restart_and_everything_goes_on() -
     assert scene.engine.incident_id("light-2.out") == "INC-000003"
 
 
+def test_a_cause_that_comes_after_a_restart_takes_over_what_began_before_it() -> None:
+    scene = Scene()
+    scene.raised("pump-1.offline", 0)
+    scene.tick(5)
+    scene.restarted()
+    scene.raised("connection:bus.line_offline", 20, "high")
+    (only,) = scene.open
+    assert only.root == "connection:bus"
+
+
 def test_a_call_that_was_due_when_the_box_died_is_made() -> None:
     scene = Scene()
     scene.raised("light-1.out", 0)
