@@ -210,7 +210,7 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
     clerk.listeners.append(teller.tell)
     clerk.after.append(teller.flush)
     clerk.take(followed)
-    await _seed_floods(ledger, dispatcher, clock)
+    await _seed_floods(ledger, dispatcher, incidents, clock)
     await house.take_up(kept)
     return house
 
@@ -222,10 +222,12 @@ def _open_ids(engine: Engine, desk: Desk) -> set[str]:
     return {alarm.id for alarm in engine.alarms.alarms()} | orders | incidents
 
 
-async def _seed_floods(ledger: Ledger, dispatcher: Dispatcher, clock: Clock) -> None:
+async def _seed_floods(ledger: Ledger, dispatcher: Dispatcher, incidents: IncidentEngine, clock: Clock) -> None:
     """A desk that was in a flood before a restart is in it still."""
     now_ns = clock.wall_ns()
     rows = await ledger.journal(kind="alarm", from_ns=now_ns - round(WINDOW_S * 1e9), to_ns=now_ns, limit=1000)
     for _, entry in rows:
-        if entry.body.get("event") in ("raised", "re-raised"):
-            dispatcher.annunciated(entry.body["alarm"]["priority"], (now_ns - entry.time_ns) / 1e9)
+        alarm = entry.body["alarm"]
+        shown = entry.body["event"] in ("raised", "re-raised")
+        if shown and not incidents.explained(alarm["id"], alarm["equipment"]):
+            dispatcher.annunciated(alarm["priority"], (now_ns - entry.time_ns) / 1e9)

@@ -140,6 +140,12 @@ def _alarms() -> list[Row]:
         alarm(
             "bin-4", "4号垃圾桶", "4号楼 东门", "full", "low", "returned", raised=iso(90_000), cleared=iso(400),
             code="BIN-01", name={"zh": "垃圾桶已满", "en": "Bin full"}, point="bin-4.fill", value=91,
+            repeats={
+                "kind": "chattering", "raises": 7, "suggestion": {"text": {
+                    "zh": "建议 回差 deadband: 3.1 或 恢复延时 off_delay: 2m",
+                    "en": "Suggested: deadband: 3.1, or off_delay: 2m",
+                }},
+            },
         ),
         alarm(
             "light-7", "7号路照明", "中心花园", "lamp_out", "low", "shelved", shelved_until=iso(-3_600),

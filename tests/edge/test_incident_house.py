@@ -16,6 +16,7 @@ from edge.clock import ManualClock
 from edge.commands import DeskRefused
 from edge.house import House
 from edge.incidents.grouping import CLOSED
+from edge.site_file import load_site
 from edge.store.ledger import Ledger, open_ledger
 from tests.bench.storm_site import EACH, all_true, block_of, house_of, storm_site
 from tests.support import eventually
@@ -182,3 +183,51 @@ async def test_the_report_is_of_the_journal_and_of_what_stands(folder: Path, tmp
         assert (report["incidents"], report["top"][0]["count"]) == (1, 1)
         past = await made.desk.alarm_report(began_ns - 2 * 10**18, began_ns - 10**18)
         assert {each["key"]: each["value"] for each in past["figures"]}["alarms"] == 0
+
+
+TANK = """\
+profile: pump/tank
+name: {zh: 水箱, en: Tank}
+protocol: modbus
+source: "synthetic profile: of this test"
+points: {level: {name: {zh: 液位, en: Level}, unit: "%", register: input, address: 0, low: 0, high: 100}}
+alarms:
+  high:
+    {code: T-1, name: {zh: 液位高, en: High}, advice: {zh: 看, en: Look}, priority: low, point: level, above: 80}
+"""
+TANK_SITE = """\
+site: {id: s, name: S, timezone: Asia/Shanghai}
+profiles: profiles
+connections: {bus: {type: modbus-tcp, host: 127.0.0.1}}
+equipment: {tank-1: {profile: pump/tank, connection: bus, unit_id: 1}}
+duty:
+  channels: {record: {type: file, path: pushes.jsonl}}
+  recipients: {desk: {name: 值班员, channels: [record]}}
+  ladders: {low: [{after: 0s, to: [desk]}]}
+"""
+
+
+async def test_a_level_that_dances_round_its_limit_is_held_and_the_page_says_which_deadband_calms_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "profiles" / "pump").mkdir(parents=True)
+    (tmp_path / "profiles" / "pump" / "tank.yaml").write_text(TANK, encoding="utf-8")
+    (tmp_path / "site.yaml").write_text(TANK_SITE, encoding="utf-8")
+    clock = ManualClock()
+    async with house_of(load_site(tmp_path / "site.yaml"), tmp_path, clock) as made:
+        block = block_of(made.site, "tank-1")
+        for value in (70, 81, 78.5, 82, 77, 81.5, 79, 83, 78):
+            clock.advance(6)
+            made.engine.feed(Batch(block, (float(value),), clock.wall_ns(), clock.mono_s()))
+            made.engine.tick()
+            await made.clerk.settled()
+            await eventually(lambda: made.dispatcher.idle)
+        (row,) = made.desk.alarms()
+        assert (row["repeats"]["kind"], row["repeats"]["raises"]) == ("chattering", 4)
+        suggestion = row["repeats"]["suggestion"]
+        assert suggestion["deadband"] == 4.1  # raised at 81 and above, cleared at 77 and above
+        assert suggestion["off_delay_s"] == 8  # pauses of 6 s
+        loud = [name for name in pushed(tmp_path) if name.startswith("INC-")]
+        assert len(loud) == 4  # told twice, and twice that it is over; then held
+        report = await made.desk.alarm_report(0, clock.wall_ns() + 1)
+        assert [each["id"] for each in report["chattering"]] == ["tank-1.high"]
