@@ -246,17 +246,21 @@ class Session(ABC):
 
     async def close(self) -> None:
         """Say goodbye (a will is sent only for those who do not) and disconnect."""
-        client, self._client = self._connected, None
-        if client is not None:
-            client.timeout = GOODBYE_S
-            try:
-                async with asyncio.timeout(GOODBYE_S):
-                    await self.end(client)
-            except (aiomqtt.MqttError, TimeoutError):
-                _cut(client)  # then the will must say it
-        while not self._life.done():  # a task group that is ending by itself loses a cancellation
+        while not self._life.done():  # a cancellation can be lost, and a session begin after it
+            await self._farewell()
             self._life.cancel()
             await asyncio.wait({self._life}, timeout=GOODBYE_S)
+
+    async def _farewell(self) -> None:
+        client, self._client = self._connected, None
+        if client is None:
+            return
+        client.timeout = GOODBYE_S
+        try:
+            async with asyncio.timeout(GOODBYE_S):
+                await self.end(client)
+        except (aiomqtt.MqttError, TimeoutError):
+            _cut(client)  # then the will must say it
 
     # The connection
 
