@@ -1,7 +1,8 @@
 """A process that writes ledger and readings for a while, every write of SQLite recorded, and says what it promised.
 
 Arguments: state directory, file for the record, rounds. Marks in the record: `told N` once entry N of the ledger may
-be told; `given SEQ` once a row of that number may have left the box; `ended` after each clean end.
+be told; `given SEQ` once a row of that number may have left the box; `ended` after each clean end;
+`packing` and `packed` around what is packed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge.store.ledger import Entry, Ledger, open_ledger
+from edge.store.packer import pack_upto
 from edge.store.readings import ReadingsStore, open_readings
 from edge.store.state import LEDGER, READINGS
 from tests.faults.shim import record
@@ -20,6 +22,8 @@ LIVES = 3
 """How often both files are opened and closed."""
 ROWS = 20
 """Of each commit."""
+PACKED = 7
+"""After so many rounds what has left the box is packed."""
 POINTS = tuple(f"p{n}" for n in range(25))
 SMALL_LOG = "PRAGMA wal_autocheckpoint=40"
 """The log is folded into its file every so many pages: often, since that is when a cut is most delicate."""
@@ -42,6 +46,11 @@ async def _round(ledger: Ledger, store: ReadingsStore, number: int, count: int, 
     await ledger.commit([Entry("alarm", f"a{number % 7}", number, body)], {("alarm", f"a{number % 7}"): body})
     mark(f"told {number}")
     await store.flush()
+    if number % PACKED == 0:
+        upto = store.cursor("north") - 2 * ROWS  # newer rows stay: what is lost on the way would be a hole
+        mark("packing")
+        await store.work(lambda file: list(pack_upto(file, upto)))
+        mark("packed")
     return count
 
 
