@@ -20,6 +20,9 @@ from edge.load import Load, load_of
 from edge.site import Connection, Equipment
 from edge.texts import iso
 
+_COMM = Quality.BAD_COMM
+"""Looked up once: a member of an enumeration is slow to find."""
+
 log = logging.getLogger(__name__)
 
 
@@ -79,7 +82,7 @@ class Acquired:
 
     def _take(self, batch: Batch) -> None:
         """A polled batch. Where the last of several devices falls silent, it is the line that is lost."""
-        if self._poller is not None and (self._deserted or batch.quality is Quality.BAD_COMM):
+        if (self._deserted or batch.quality is _COMM) and self._poller is not None:
             deserted = len(self._poller.figures.silent) == len(self.connection.devices) > 1
             if deserted is not self._deserted:
                 self._deserted = deserted

@@ -43,6 +43,10 @@ _LATEST, _LATEST_S = 1.25, 0.015
 """So many times as late, and so many seconds: nothing is waited for any longer that may answer besides."""
 
 
+_GOOD = Quality.GOOD
+"""Looked up once: a member of an enumeration is slow to find."""
+
+
 class Kept:
     """What is kept of one planned request: its PDU, and the newest answer."""
 
@@ -76,6 +80,8 @@ class ModbusLink:
         self._kept: dict[ReadRequest, Kept] = {}
         self._doubts = Doubts()
         self._wire = self._new_wire()
+        self._rests = self._line.silence_s > 0
+        """Whether a request may always have to wait before it is sent."""
         self._unheard = 0
         """Time-outs in a row without a byte from anybody on this connection."""
 
@@ -171,7 +177,7 @@ class ModbusLink:
             kept.values = request.decode(answer[2:])
             kept.qualities = qualities(kept.values)
             kept.data = answer
-        return Batch(request.block, kept.values, time_ns, mono_s, Quality.GOOD, kept.qualities)
+        return Batch(request.block, kept.values, time_ns, mono_s, _GOOD, kept.qualities)
 
     async def write(self, device: Device, point: Point, value: Value) -> Value:
         """Write by FC05, FC06 or FC16 and return what is then read back.
@@ -232,7 +238,8 @@ class ModbusLink:
 
         The device's time to answer does not count what the characters take on a slow line (`wire_s`).
         """
-        await self._rest(unit, pause_s)
+        if self._rests or pause_s or self._owing:
+            await self._rest(unit, pause_s)
         if self._unheard >= DEAF and not isinstance(self._settings, RtuSettings):
             await self._renew()
         timeout = self._settings.timeout if timeout_s is None else min(timeout_s, self._settings.timeout)

@@ -163,6 +163,7 @@ class SeveralLink(ModbusLink):
         self._several = SeveralGate(self._bad_frame)
         super().__init__(name, settings, clock)
         self._gate = self._several
+        self._rests = True
         self._units: dict[int, int] = {}
         """Requests that are out, by unit."""
         self._written: set[int] = set()

@@ -108,6 +108,8 @@ class Poller:
         self._common = Patience()
         """What all devices of the line have taught; for those that have never answered."""
         self._devices = self._by_device(requests, frozenset(urgent), now)
+        self._alone = len(self._devices) == 1
+        """Nobody else waits while the only device of the line is waited for."""
 
     def _by_device(self, requests: Sequence[Request], urgent: Collection[str], now: float) -> list[Asked]:
         devices: dict[Device, Asked] = {}
@@ -153,7 +155,7 @@ class Poller:
             elif self._probes.queue and self._time_to_probe():
                 await self._try(self._probes.take())
             elif (turn := self._agenda.first(self._clock.mono_s())) is not None:
-                await self._read(turn, self._timeout_s(turn.device))
+                await self._read(turn, None if self._alone else self._timeout_s(turn.device))
             else:
                 await self._idle()
 
@@ -237,8 +239,6 @@ class Poller:
 
         One that has never answered is given all the time once, then twice what its neighbours are.
         """
-        if len(self._devices) == 1:
-            return None
         if device.patience.usual_s is not None or not device.misses:
             return device.patience.usual_s
         common_s = self._common.usual_s
@@ -246,7 +246,7 @@ class Poller:
 
     def _probe_s(self, device: Asked) -> float | None:
         """How long to wait for a silent device: as it has taught us, else as its neighbours have."""
-        if len(self._devices) == 1:
+        if self._alone:
             return None
         return device.patience.probe_s or self._common.probe_s
 
