@@ -175,6 +175,7 @@ class Uplink:
 
     async def _once(self) -> None:
         await self._memory.open()
+        await self._note_move()
         oldest = await self._store.read_after(self._store.cursor(self.name), 1)  # known though it cannot be opened
         self._stats.oldest_ns = oldest[0].time_ns if oldest else None
         async with self._open() as sender:
@@ -186,6 +187,17 @@ class Uplink:
                 raise group.exceptions[0] from None  # whoever supervises tells staff of one reason
             finally:
                 self._sender, self._stats = None, sender.stats
+
+    async def _note_move(self) -> None:
+        """Say so where the same name leads to another far end than before: it has nothing of what that one has."""
+        known, now = self._memory.get("where"), self.settings.where()
+        if known == now:
+            return
+        await self._memory.keep(where=now)
+        if known:
+            rows = self._store.cursor(self.name)
+            log.warning("uplink %s leads to another far end now; what was sent until now is only there", self.name)
+            await self._memory.note({"event": "moved", "last_row_there": rows})
 
     async def _lanes(self, sender: Sender) -> None:
         """Readings, and beside them what happened, until one of them fails."""

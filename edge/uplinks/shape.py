@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Protocol, Self, runtime_checkable
+from zlib import crc32
 
 from pydantic import Field
 
@@ -24,6 +25,11 @@ class UplinkSettings(Strict):
     type: str
     backlog_rate: Annotated[float, Field(ge=1, le=100_000)] = 2000.0
     """Rows a second of what an outage has left; live rows go before it."""
+
+    def where(self) -> int:
+        """A number that is another where the far end is another; never 0."""
+        keys = ("type", "url", "host", "port", "org", "bucket", "prefix", "group", "node", "device")
+        return 1 + crc32("\n".join(f"{key} {getattr(self, key, None)}" for key in keys).encode())
 
     def placed(self, folder: Path, note: Callable[[tuple[str, ...], str], None]) -> Self:
         """With the names of files followed from `folder`; what is wrong with them goes to `note(keys, message)`."""

@@ -107,6 +107,37 @@ async def test_an_uplink_that_left_the_site_file_is_forgotten_and_the_journal_sa
     assert [name for name, _ in open_uplinks(house)] == ["uplink[north]", "uplink[second]"]
 
 
+async def test_a_name_that_leads_to_another_far_end_says_what_only_the_one_before_has(
+    store: ReadingsStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    books, moved = Books(), "uplink cloud leads to another far end now; what was sent until now is only there"
+
+    async def life(**more: object) -> None:
+        keys = {"type": "influxdb", "url": "http://127.0.0.1:1", "org": "o", "bucket": "b", **more}
+        house = House(store, cloud=keys)
+        house.ledger = house.clerk = books
+        ways = [run for name, run in open_uplinks(house) if name != "uplinks changed"]
+        task = asyncio.create_task(ways[0](), name="cloud")
+        await eventually(
+            lambda: house.uplinks["cloud"].status()["state"] == "down" or "cloud" in house.clock.sleeping()
+        )
+        task.cancel()
+        await asyncio.wait([task])
+
+    for n in range(7):
+        store.append("pump-1", ("pressure",), (3.5,), None, n)
+    store.advance("cloud", 5)
+    for _ in range(2):
+        await life()
+    assert moved not in caplog.text
+    await life(bucket="another", token="t")
+    assert moved in caplog.text
+    assert [entry.body for _, entry in books.entries] == [{"event": "moved", "last_row_there": 5}]
+    await life(bucket="another", token="t2", gzip=False)
+    assert len(books.entries) == 1
+    assert store.cursor("cloud") == 5
+
+
 async def test_uplinks_whose_far_ends_are_away_say_why_and_what_waits(store: ReadingsStore) -> None:
     port = free_port()
     house = House(
