@@ -41,4 +41,4 @@ def test_the_examples_of_the_guide_are_taken(block: str, tmp_path: Path) -> None
 
 def test_every_type_of_uplink_of_this_guide_has_an_example() -> None:
     found = {yaml.safe_load(block)["uplinks"].popitem()[1]["type"] for block in EXAMPLES}
-    assert found >= {"sparkplug", "thingsboard", "webhook", "homeassistant"}
+    assert found >= {"influxdb", "mqtt", "sparkplug", "thingsboard", "webhook", "homeassistant"}
