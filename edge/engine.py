@@ -125,7 +125,7 @@ class Engine:
     def tick(self) -> None:
         """Delays that have passed, shelves that have ended, orders that fall due."""
         mono_s, wall_ns = self._clock.mono_s(), self._clock.wall_ns()
-        transitions = self.alarms.tick(mono_s, wall_ns)
+        transitions = self.alarms.tick(mono_s, wall_ns, known=self._clock.known())
         if transitions:
             self._tell(transitions)
         events = self.incidents.tick(mono_s, wall_ns)
