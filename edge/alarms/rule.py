@@ -219,8 +219,8 @@ def check_references(rules: Iterable[Rule], known: Collection[str]) -> None:
     for rule in by_id.values():
         for alarm in rule.alarms:
             if alarm not in known:
-                own = {each for each in known if each.startswith(f"{rule.equipment}.")}
-                _blame(rule, f"no alarm {alarm!r}{nearest(alarm, own) or nearest(alarm, known)}")
+                its = {each for each in known if each.startswith(f"{alarm.rpartition('.')[0]}.")}
+                _blame(rule, f"no alarm {alarm!r}{nearest(alarm, its) or nearest(alarm, known)}")
     done: set[str] = set()
     for rule in by_id.values():
         circle = _circle(rule.id, by_id, [], done)
