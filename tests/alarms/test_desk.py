@@ -115,6 +115,7 @@ def test_an_alarm_is_taken_off_the_shelf_by_hand() -> None:
         (0.5, "李工", "检修", "for 1 to 1440 minutes"),
         (1441, "李工", "检修", "for 1 to 1440 minutes"),
         (float("nan"), "李工", "检修", "for 1 to 1440 minutes"),
+        (float("inf"), "李工", "检修", "for 1 to 1440 minutes"),
         (30, "", "检修", "a name is missing"),
         (30, "李工", " ", "a reason is missing"),
     ],
@@ -253,12 +254,3 @@ def test_a_line_has_an_alarm_of_its_own() -> None:
 
 def test_a_connection_that_nobody_watches_is_no_mistake() -> None:
     assert Scene(HOT).link(0, up=False) == []
-
-
-@pytest.mark.parametrize("minutes", [0, -5, 1441, float("inf"), float("nan")])
-def test_no_shelf_is_without_end(minutes: float) -> None:
-    scene = Scene("hot: {point: temperature, above: 80}")
-    scene.read(0, temperature=90.0)
-    with pytest.raises(AlarmRefused, match="shelved for 1 to 1440 minutes"):
-        scene.shelve("hot", minutes)
-    assert scene.state("hot") == "unacknowledged"
