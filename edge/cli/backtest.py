@@ -33,6 +33,7 @@ from edge.alarms.backtest import (
 from edge.alarms.proposal import History, Proposal, calmed, propose
 from edge.alarms.rule import Rule, compile_rules
 from edge.alarms.trial import Trial
+from edge.alarms.truth import points_of
 from edge.alarms.wording import span as worded_span
 from edge.cli.backup import store_errors
 from edge.cli.client import NoDaemon, connect
@@ -318,7 +319,7 @@ def _tried(
 
 
 def _report(past: _Past, point: Point, history: History, found: Sequence[tuple[Proposal, int]]) -> dict[str, Any]:
-    rules = [rule for rule in past.site.rules if rule.equipment == point.equipment and point in needed([rule], {})]
+    rules = [rule for rule in past.site.rules if point in points_of(rule.condition)]
     present = related(rules, past.site.rules)
     points = needed(present, past.points)
     replay = Replay(present, points, past.patience)
