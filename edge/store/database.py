@@ -26,6 +26,8 @@ T = TypeVar("T")
 BUSY_S = 5.0
 """How long a statement waits for somebody else's lock on the file (a backup, the `sqlite3` shell)."""
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_NOT_OURS = ("no such table", "no such column", "malformed database schema", "Could not decode to UTF-8")
+"""A file that says that it has our schema, and has not: pages of it were lost or overwritten."""
 
 
 class StoreError(Exception):
@@ -97,6 +99,9 @@ def connect(path: Path, migrations: Sequence[str], *, full_sync: bool, page_byte
         connection.execute("PRAGMA journal_size_limit=8388608")
         connection.execute("PRAGMA secure_delete=OFF")  # Debian's default would write all that is deleted once more
         migrate(connection, migrations)
+    except UnicodeDecodeError as error:  # of SQLite's own message, which quotes what it has found
+        connection.close()
+        raise damage("its schema cannot be read") from error
     except BaseException:
         connection.close()
         raise
@@ -212,7 +217,16 @@ def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
 def damaged(error: sqlite3.Error) -> bool:
     """Whether the file itself is no good, as opposed to a disk that is full or read-only."""
     code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _DAMAGE
+    if code is None:
+        return False
+    return code & 0xFF in _DAMAGE or (code & 0xFF == sqlite3.SQLITE_ERROR and str(error).startswith(_NOT_OURS))
+
+
+def damage(what: str) -> sqlite3.DatabaseError:
+    """An error that says of a file that it is damaged, as SQLite would."""
+    error = sqlite3.DatabaseError(what)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def set_aside(path: Path) -> Path:

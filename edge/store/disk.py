@@ -38,6 +38,11 @@ class Disk:
         """Whether there is a file to write to."""
         return self._file is not None
 
+    @property
+    def rotten(self) -> int:
+        """How many groups of rows could not be unpacked, as often as they were asked for."""
+        return sum(file.rotten for file in (self._file, self._queried) if file is not None)
+
     async def begin(self, ahead: int) -> tuple[Standing, int]:
         """Open the file and reserve `ahead` numbers; returns where it stands and the newest reserved number."""
 
@@ -45,6 +50,7 @@ class Disk:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = ReadingsFile(self.path)
             try:
+                file.check()
                 count = file.take_over()
                 if count:
                     log.info("%s: %d rows of an older Courtyard were taken over", self.path, count)

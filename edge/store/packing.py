@@ -19,6 +19,7 @@ GOOD = Quality.GOOD.value
 LOWEST, HIGHEST = -(2**63), 2**64 - 1
 """Integers in between are kept exactly."""
 _LONG = 2.0**63
+_PLAIN = frozenset({bool, int, float, str})
 
 UNCERTAIN = Quality.UNCERTAIN_CLOCK.value
 
@@ -48,7 +49,7 @@ def _fits(values: tuple[Value, ...]) -> bool:
     except (TypeError, OverflowError):
         pass
     try:  # texts: what does not fit is refused, and nothing comes out as `null`
-        return b"null" not in orjson.dumps(values)
+        return _PLAIN.issuperset(map(type, values)) and b"null" not in orjson.dumps(values)
     except TypeError:
         return False
 

@@ -35,8 +35,8 @@ __all__ = ["ReadingsStore", "Row", "StoreError", "StoreFault", "open_readings"]
 
 RESERVE = 65_536
 """Numbers promised ahead at a time; costs one full sync for each half of them."""
-LAST_NS = 2**63 - 1
-"""The year 2262: a device's stamp beyond it is no stamp."""
+LAST_NS = 2**62
+"""The year 2116, so that a difference of two stamps fits 64 bits too; a device's stamp beyond it is no stamp."""
 WAITING_VALUES = 1_000_000
 """Values that wait in memory for a disk that takes none (a row counts 8 more); about 50 MB."""
 FULL = 1_000
@@ -107,6 +107,8 @@ class ReadingsStore:
         kept, marks = clean(values, qualities)
         if source_time_ns is not None and abs(source_time_ns) > LAST_NS:
             source_time_ns = None
+        if not -LAST_NS <= time_ns <= LAST_NS:
+            time_ns = max(-LAST_NS, min(time_ns, LAST_NS))
         self._last = max(self._first, self._last + 1)
         self._tail.append(Row(self._last, time_ns, equipment, tuple(points), kept, marks, source_time_ns))
         self._counts["rows"] += 1
@@ -259,7 +261,9 @@ class ReadingsStore:
     @property
     def trouble(self) -> str | None:
         """What staff should know about the log; None where all is well."""
-        return self._failing or self._damage
+        rotten = self._disk.rotten
+        found = f"{rotten} groups of rows in {self.path.name} cannot be read any more, and are left out"
+        return self._failing or self._damage or (found if rotten else None)
 
     def stats(self) -> dict[str, float]:
         """Counts since the start, and where the log stands."""
@@ -295,12 +299,13 @@ class ReadingsStore:
                 await self._write()
             except OSError as error:
                 self._failed(f"cannot be opened ({error.strerror})")
-            except sqlite3.OperationalError as error:
-                self._failed(f"cannot be {'written' if self._disk.open else 'opened'} ({error})")
             except sqlite3.DatabaseError as error:
-                if not damaged(error):
+                if damaged(error):
+                    await self._replace(error)
+                elif isinstance(error, sqlite3.OperationalError):
+                    self._failed(f"cannot be {'written' if self._disk.open else 'opened'} ({error})")
+                else:
                     raise
-                await self._replace(error)
             else:
                 self._recovered()
 
@@ -396,13 +401,13 @@ class ReadingsStore:
         number = self._disk.opened
         try:
             return await self._disk.read(work, nothing)
-        except sqlite3.OperationalError as error:
-            raise StoreError(
-                f"{self.path} cannot be read ({error}); check the disk under {self.path.parent}"
-            ) from error
         except sqlite3.DatabaseError as error:
             if not damaged(error):
-                raise
+                if not isinstance(error, sqlite3.OperationalError):
+                    raise
+                raise StoreError(
+                    f"{self.path} cannot be read ({error}); check the disk under {self.path.parent}"
+                ) from error
             async with self._turn:
                 if self._disk.opened == number:  # nobody else has met the damage first
                     await self._replace(error)

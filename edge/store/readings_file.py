@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from edge.store.database import connect, connect_reading, transaction
+from edge.store.database import connect, connect_reading, damage, transaction
 from edge.store.first_version import oldest_batches
 from edge.store.groups import Columns, Group, Packer, Row, places_of
 from edge.store.layouts import LayoutTable
@@ -31,6 +31,8 @@ PAGE_BYTES = 1024
 WAL_PAGES = 16_384
 """The write-ahead log is folded into the file when it has so many pages: 16 MB. Room that packing has freed is then
 written to again before that, and folded in once."""
+CHECKED_BYTES = 2**25
+"""A file up to this size is checked whole after a stop that was not orderly: a second or so on a card."""
 SPAN_GROUPS = 16
 """Groups in a span of time. Those after the newest span are looked at one by one."""
 TAKEN_OVER = 5_000
@@ -95,6 +97,9 @@ class ReadingsFile:
             self._layouts = LayoutTable(self._db)
             self._packer = Packer(self._layouts)
             self._unpacked = NOTHING
+        except (ValueError, TypeError) as error:
+            self._db.close()
+            raise damage(f"its names cannot be read: {error}") from error
         except BaseException:
             self._db.close()
             raise
@@ -108,10 +113,28 @@ class ReadingsFile:
         """Close; SQLite folds its write-ahead log into the file with the last connection."""
         self._db.close()
 
+    def check(self) -> None:
+        """Look for damage, as far as that is quick. Raises sqlite3.DatabaseError.
+
+        SQLite's own check reads the whole file: it is asked only for a small one, after a kill or a power cut. What
+        is not found here is found when it is read.
+        """
+        standing = self.standing()
+        if standing.reserved == standing.last_seq or self.file_bytes() > CHECKED_BYTES:
+            return
+        (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise damage(str(found))
+
+    def file_bytes(self) -> int:
+        """What the file holds, free pages included."""
+        pages, size = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        return int(pages * size)
+
     def take_over(self) -> int:
         """Bring the rows that an older Courtyard wrote into groups; returns how many there were. Safe to kill."""
         count = 0
-        while rows := oldest_batches(self._db, self._layouts.by_number, TAKEN_OVER):
+        while rows := self._oldest_batches():
             with transaction(self._db) as db:
                 self._insert(self._packer.pack(rows))
                 self._layouts.write_fresh()
@@ -119,6 +142,12 @@ class ReadingsFile:
             self._layouts.settle(written=True)
             count += len(rows)
         return count
+
+    def _oldest_batches(self) -> list[Row]:
+        try:
+            return oldest_batches(self._db, self._layouts.by_number, TAKEN_OVER)
+        except (LookupError, ValueError, TypeError) as error:
+            raise damage(f"its rows cannot be read: {error!r}") from error
 
     def standing(self) -> Standing:
         """Where the log stands."""
@@ -165,7 +194,11 @@ class ReadingsFile:
             group = self._db.execute(
                 "SELECT last_seq, first_seq FROM groups WHERE last_seq > ? ORDER BY last_seq LIMIT 1", (seq,)
             ).fetchone()
-            if group is None or group[1] >= end:
+            if group is None:
+                break
+            if not isinstance(group[1], int):
+                raise damage(f"the group that ends with number {group[0]} has lost its beginning")
+            if group[1] >= end:
                 break
             found += [row for row in self._group(*group) if seq < row.seq < end and row.points]
             seq = group[0]
