@@ -215,7 +215,7 @@ class Units:
         for cell in cells:
             place = slice(cell.start - address, cell.start - address + cell.count)
             value = codec.decode(cell.keys, words[place], cell.kind)
-            if cell.keys.bit is None or value != codec.decode(cell.keys, old[place], cell.kind):
+            if cell.keys.part is None or value != codec.decode(cell.keys, old[place], cell.kind):
                 self._write(cell, value)  # the other bits of a register are written back as they were
         return bytes((function,)) + data[:4]
 

@@ -36,15 +36,20 @@ class _Row:
         return self.keys.address + self.keys.width
 
     @property
-    def bit(self) -> int | None:
-        """The bit as it lies on the wire; None where the point takes its registers whole."""
+    def bits(self) -> frozenset[int] | None:
+        """The bits as they lie on the wire; None where the point takes its registers whole."""
         keys = self.keys
-        return keys.bit if keys.bit is None or keys.order in ("ABCD", "CDAB") else keys.bit ^ 8
+        if keys.part is None:
+            return None
+        swapped = 0 if keys.order in ("ABCD", "CDAB") else 8
+        return frozenset(bit ^ swapped for bit in range(keys.part[0], keys.part[1] + 1))
 
     @property
     def shown(self) -> str:
         """Where it lies, in words."""
         keys, last = self.keys, self.end - 1
+        if keys.bits is not None:
+            return f"bits {keys.bits[0]} to {keys.bits[1]} of {keys.register} {keys.address}"
         if keys.bit is not None:
             return f"bit {keys.bit} of {keys.register} {keys.address}"
         return f"{keys.register} {keys.address}" + (f" to {last}" if last > keys.address else "")
@@ -55,7 +60,7 @@ class _Row:
         keys, spec = self.keys, self.spec
         if keys.type == "bool":
             return keys.bit is None
-        plain = keys.scale == 1 and keys.offset == 0 and not keys.missing
+        plain = keys.scale == 1 and keys.offset == 0 and not keys.missing and keys.bits is None
         return keys.type in _UNSIGNED and plain and not spec.unit and not spec.counter
 
 
@@ -136,6 +141,8 @@ def _reach(keys: RegisterKeys) -> _Reach | None:
         return _Reach(0, 1)
     size = 16 * keys.width
     low, high = (-(1 << size - 1), (1 << size - 1) - 1) if keys.type.startswith("int") else (0, (1 << size) - 1)
+    if keys.bits is not None:
+        high = (2 << keys.bits[1] - keys.bits[0]) - 1
     if keys.type in _DIGITS:
         high = 10 ** _DIGITS[keys.type] - 1
     return _Reach(*sorted((low * keys.scale + keys.offset, high * keys.scale + keys.offset)))
@@ -161,18 +168,26 @@ def _overlaps(rows: list[_Row]) -> Iterator[tuple[Where, str]]:
 
 def _clash(first: _Row, later: _Row) -> str | None:
     """Why two points that meet in a register may not; None where they may."""
-    if first.bit is not None and later.bit is not None:
-        return f"is the point {first.name} already; keep one, or correct bit" if first.bit == later.bit else None
+    if first.bits is not None and later.bits is not None:
+        return _same_bits(first, later)
     if first.spec.writable and later.spec.writable:
         return f"would be written over by {first.name} ({first.shown}), writable too; let one of them be writable"
     if _word_and_bits(first, later):
         return None
-    if first.bit is not None or later.bit is not None:
+    if first.bits is not None or later.bits is not None:
         return (
             f"meets {first.name} ({first.shown}), but only a status word (an unsigned integer without unit, scale and"
             " missing codes, no counter) has bits that are points of their own; correct an address"
         )
     return _both_whole(first, later)
+
+
+def _same_bits(first: _Row, later: _Row) -> str | None:
+    if not (first.bits or frozenset()) & (later.bits or frozenset()):
+        return None
+    if first.keys.bits is None and later.keys.bits is None:
+        return f"is the point {first.name} already; keep one, or correct bit"
+    return f"meets {first.name} ({first.shown}); correct bit or bits"
 
 
 def _both_whole(first: _Row, later: _Row) -> str:
@@ -185,8 +200,8 @@ def _both_whole(first: _Row, later: _Row) -> str:
 
 def _word_and_bits(one: _Row, other: _Row) -> bool:
     """Whether one is a status word and the other bits of it: one of its bits, or all of them as one `bool`."""
-    if one.bit is not None or other.bit is not None:
-        return (one if one.bit is None else other).status_word
+    if one.bits is not None or other.bits is not None:
+        return (one if one.bits is None else other).status_word
     same_place = (one.keys.address, one.end) == (other.keys.address, other.end)
     types = {one.keys.type, other.keys.type}
     return same_place and "bool" in types and len(types) > 1 and one.status_word and other.status_word

@@ -55,7 +55,7 @@ def decode(keys: RegisterKeys, raw: Sequence[int] | bool, kind: Kind | None = No
 def encode(keys: RegisterKeys, value: Value, over: Sequence[int] | None = None) -> list[int] | bool:
     """The registers that mean `value`, or the state of its coil.
 
-    `over`: the registers as they stand, which a `bit` is laid over; without it the other bits are 0.
+    `over`: the registers as they stand, which `bit` or `bits` are laid over; without it the other bits are 0.
     None becomes the first `missing` code, NaN for a float. Raises ValueError where no code means the value.
     """
     if keys.register in ("coil", "discrete"):
@@ -63,6 +63,8 @@ def encode(keys: RegisterKeys, value: Value, over: Sequence[int] | None = None) 
     if keys.type == "bool" and value is not None:
         return [_with_bit(keys, _as_bool(value), over)]
     raw = _raw(keys, value)
+    if keys.bits is not None:
+        return [_with_bits(keys, raw, over)]
     try:
         data = struct.pack(">" + _format(keys), raw)
     except OverflowError:
@@ -146,7 +148,9 @@ def _converter(keys: RegisterKeys, kind: Kind) -> Step | None:
     steps: list[Step] = []
     if codes := _missing_codes(keys):
         steps.append(lambda raw: None if raw in codes else raw)
-    if keys.type == "bool":
+    if keys.bits is not None:
+        steps.append(_field(*keys.bits))
+    elif keys.type == "bool":
         steps.append(_bit(keys.bit))
     elif keys.type == "string":
         steps.append(_text)
@@ -197,6 +201,11 @@ def _bit(bit: int | None) -> Step:
         return bool
     mask = 1 << bit
     return lambda raw: raw & mask != 0
+
+
+def _field(first: int, last: int) -> Step:
+    mask = (2 << last - first) - 1
+    return lambda raw: raw >> first & mask
 
 
 def _text(raw: bytes) -> str:
@@ -265,6 +274,22 @@ def _with_bit(keys: RegisterKeys, on: bool, over: Sequence[int] | None) -> int:
     return stands | 1 << bit if on else stands & ~(1 << bit)
 
 
+def _with_bits(keys: RegisterKeys, raw: int, over: Sequence[int] | None) -> int:
+    """The register with a number in some of its bits, as it goes over the wire."""
+    first, last = keys.bits or (0, 15)
+    mask = (2 << last - first) - 1
+    if not 0 <= raw <= mask:
+        raise ValueError(f"{raw} does not fit bits {first} to {last}; {_range(keys)}")
+    swapped = keys.order in ("BADC", "DCBA")
+    stands = _swap(over[0]) if over and swapped else over[0] if over else 0
+    word = stands & ~(mask << first) | raw << first
+    return _swap(word) if swapped else word
+
+
+def _swap(word: int) -> int:
+    return word >> 8 | (word & 0xFF) << 8
+
+
 def _raw(keys: RegisterKeys, value: Value) -> Any:
     """What struct packs for a value."""
     if value is None:
@@ -298,6 +323,8 @@ def _range(keys: RegisterKeys) -> str:
     """Which values a point of these keys can take."""
     if keys.type in _DIGITS:
         low, high = 0, 10 ** _DIGITS[keys.type] - 1
+    elif keys.bits is not None:
+        low, high = 0, (2 << keys.bits[1] - keys.bits[0]) - 1
     else:
         size = 16 * keys.width
         low, high = (-(1 << size - 1), (1 << size - 1) - 1) if keys.type.startswith("int") else (0, (1 << size) - 1)

@@ -88,6 +88,7 @@ class ModbusLink:
     async def connect(self) -> None:
         """Open. Raises `ConnectionDown` with what to do."""
         await self._wire.open(self._name, self._settings)
+        await asyncio.sleep(self._settings.pause_after_connect)
 
     async def close(self) -> None:
         """Give the port or socket back."""
@@ -191,7 +192,7 @@ class ModbusLink:
         keys, address, _ = place(device, point)
         if keys.register in ("discrete", "input"):
             raise Refused(f"{point.id}: lies in the table {keys.register}, which can only be read")
-        over = await self._read_back(device, keys, address) if keys.bit is not None else None
+        over = await self._read_back(device, keys, address) if keys.part is not None else None
         await self._send(device, point, keys, address, value, over)
         raw = await self._read_back(device, keys, address)
         return decode_one(keys, bool(raw[0]) if keys.register == "coil" else raw, point.kind)
@@ -268,7 +269,7 @@ class ModbusLink:
         self._unheard = 0
         await self._wire.close()
         self._wire = self._new_wire()
-        await self._wire.open(self._name, self._settings)
+        await self.connect()
 
     def _new_wire(self) -> Wire:
         return Wire(self._gate)

@@ -45,6 +45,8 @@ class TcpSettings(PolledSettings):
     """How long a device may take to answer, and the host to accept the connection."""
     pause: Seconds = 0.0
     """Left free between an answer and the next request."""
+    pause_after_connect: Seconds = 0.0
+    """Left free between connecting and the first request, for gateways that are not ready at once."""
     max_in_flight: int = Field(default=1, ge=1, le=32)
     """Requests that the host takes before it has answered the first; to one unit never more than the profile's
     `limits` allow. Answers may come in any order."""
@@ -76,6 +78,8 @@ class RtuSettings(PolledSettings):
     timeout: Annotated[Seconds, Field(gt=0)] = 1.0
     """How long a device may take to answer; the time of the characters on the line comes on top."""
     pause: Seconds = 0.0
+    pause_after_connect: Seconds = 0.0
+    """Left free after opening the port: some adapters start anew when it is opened."""
 
 
 class RtuTcpSettings(PolledSettings):
@@ -88,6 +92,7 @@ class RtuTcpSettings(PolledSettings):
     """Of the line behind the server; for the prediction of its load only."""
     timeout: Annotated[Seconds, Field(gt=0)] = 1.0
     pause: Seconds = 0.0
+    pause_after_connect: Seconds = 0.0
 
 
 class UnitKeys(Keys):
@@ -105,6 +110,8 @@ class Limits(Keys):
     max_coils: int = Field(default=2000, ge=1, le=2000)
     max_gap: int = Field(default=8, ge=0)
     """Addresses without a point that a request may read across; 0 for devices that refuse or shift such answers."""
+    single: bool = False
+    """Each request reads one value only: for devices that refuse, or garble, a read of several."""
     forbidden: tuple[tuple[int, int], ...] = ()
     """Address ranges [from, to], both included, that no request may read across."""
     turnaround: Seconds = 0.010
@@ -133,6 +140,8 @@ class RegisterKeys(Keys):
     order: Order = "ABCD"
     bit: int | None = Field(default=None, ge=0, le=15)
     """The bit of a register that a `bool` is, 0 the least; without it a register that is not 0 is true."""
+    bits: tuple[int, int] | None = None
+    """The bits [first, last] of a `uint16` register that are a number of their own, 0 the least."""
     length: int | None = Field(default=None, ge=1, le=125)
     """Registers of a string, two characters each."""
     scale: float = 1
@@ -165,6 +174,12 @@ class RegisterKeys(Keys):
             (coil and self.bit is not None, f"a {self.register} is one bit already; remove bit"),
             (coil and bool(self.missing), f"a {self.register} has no code to spare; remove missing"),
             (self.bit is not None and self.type != "bool", f"bit belongs to type bool, not {self.type}"),
+            (self.bits is not None and self.type != "uint16", f"bits belongs to type uint16, not {self.type}"),
+            (
+                self.bits is not None and not 0 <= self.bits[0] < self.bits[1] <= 15,
+                f"bits {list(self.bits or ())} are none; write [FIRST, LAST], first below last, within 0..15",
+            ),
+            (self.bits is not None and bool(self.missing), "bits have no code to spare; remove missing"),
             (self.type == "string" and self.length is None, "a string needs length, its number of registers"),
             (self.type != "string" and self.length is not None, f"length belongs to type string, not {self.type}"),
             (words and not plain, f"a {self.type} has no scale and no offset; remove them"),
@@ -197,6 +212,11 @@ class RegisterKeys(Keys):
     def register(self) -> Space:
         """The table that the value lies in."""
         return self.table
+
+    @property
+    def part(self) -> tuple[int, int] | None:
+        """The first and last bit that the point is; None where it takes its registers whole."""
+        return self.bits if self.bit is None else (self.bit, self.bit)
 
     @property
     def width(self) -> int:

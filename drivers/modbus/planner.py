@@ -130,6 +130,8 @@ class _Read:
 
     def wider(self) -> list[tuple[int, int]]:
         """How else it may begin and end, the least first; it cuts no other point in two."""
+        if _limits(self.device).single:
+            return []
         behind = [(self.first, end) for _, end in self.around if end > self.end]
         before = [(first, self.end) for first, _ in self.around if first < self.first]
         most = _most(self.table, _limits(self.device))
@@ -210,6 +212,12 @@ def _islands(device: Device, points: Sequence[Point]) -> Iterator[list[Point]]:
 def _runs(device: Device, points: Sequence[Point], settings: ModbusSettings, line: Line) -> Iterator[list[Point]]:
     """The points of one island, as they are best shared out among requests."""
     places = [place(device, point) for point in points]
+    if _limits(device).single:  # points of the same registers, as the bits of one, are one value
+        same: dict[tuple[int, int], list[Point]] = {}
+        for point, (_, start, end) in zip(points, places, strict=True):
+            same.setdefault((start, end), []).append(point)
+        yield from same.values()
+        return
     first = places[0][1]
     table = places[0][0].register
     spans: tuple[Span, ...] = tuple(

@@ -77,6 +77,31 @@ def test_a_bit_is_written_without_touching_its_neighbours(word: int, bit: int, o
     assert (after[0] ^ word).bit_count() <= 1
 
 
+@given(st.integers(0, 65535), st.integers(0, 14), st.data(), st.sampled_from(ORDERS))
+def test_some_bits_are_a_number_that_is_written_without_touching_the_others(
+    word: int, first: int, data: st.DataObject, order: str
+) -> None:
+    last = data.draw(st.integers(first + 1, 15))
+    number = data.draw(st.integers(0, (2 << last - first) - 1))
+    of = keys(bits=[first, last], order=order)
+    after = encode(of, number, over=[word])
+    assert isinstance(after, list)
+    assert decode(of, after) == number
+    others = {bit for bit in range(16) if not first <= bit <= last}
+    for bit in others:
+        one = keys(type="bool", bit=bit, order=order)
+        assert decode(one, after) == decode(one, [word])
+    with pytest.raises(ValueError, match=f"does not fit bits {first} to {last}; write 0 to"):
+        encode(of, 2 << last - first)
+
+
+def test_bits_lie_where_the_sheet_says_and_may_be_scaled() -> None:
+    assert decode(keys(bits=[4, 7]), [0xABCD]) == 0xC
+    assert decode(keys(bits=[4, 7], order="BADC"), [0xABCD]) == 0xA
+    assert decode(keys(bits=[8, 15], scale=0.5), [0xABCD]) == 85.5
+    assert encode(keys(bits=[8, 15], scale=0.5), 85.5, over=[0x12CD]) == [0xABCD]
+
+
 @pytest.mark.parametrize(
     ("order", "registers"),
     [
@@ -208,6 +233,10 @@ def test_coils_come_low_bit_first(states: list[bool]) -> None:
         ({"scale": 0}, "scale 0"),
         ({"address": 65535, "type": "uint32"}, "beyond address 65535"),
         ({"missing": [70000]}, "missing code 70000 does not fit"),
+        ({"bits": [7, 4]}, "first below last"),
+        ({"bits": [8, 16]}, "within 0..15"),
+        ({"bits": [0, 3], "type": "int16"}, "bits belongs to type uint16"),
+        ({"bits": [0, 3], "missing": [15]}, "remove missing"),
     ],
 )
 def test_keys_that_contradict_each_other_are_refused(row: dict[str, Any], message: str) -> None:

@@ -462,6 +462,14 @@ async def test_one_request_is_out_at_a_time_and_the_pause_is_kept() -> None:
         assert stand.link.tally.messages == 4
 
 
+async def test_a_gateway_that_is_not_ready_at_once_is_given_time_after_connecting() -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with tcp(pause_after_connect="80ms") as stand:
+        assert loop.time() - began >= 0.08
+        await stand.link.read(stand.request(PRESSURE))
+
+
 async def test_the_loop_runs_on_while_a_serial_device_is_silent() -> None:
     async with pty() as stand:
         stand.device.mischief += ["silent"]

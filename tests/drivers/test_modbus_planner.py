@@ -219,6 +219,18 @@ def test_a_slow_point_beside_a_fast_block_comes_with_it_only_where_that_saves_wi
     assert [(r.period_s, r.count) for r in plan(RTU, [device([*fast, odd])])] == [(1, 10), (2.5, 1)]
 
 
+def test_a_device_that_reads_one_value_at_a_time_is_asked_so() -> None:
+    points = [
+        point("a", address=0, type="uint32"),
+        point("b", address=2, type="bool", bit=0, kind="bool"),
+        point("c", address=2, type="bool", bit=5, kind="bool"),
+        point("d", address=3, period_s=5),
+    ]
+    requests = plan(RTU, [device(points, single=True)])
+    assert sizes(requests) == [(0, 2), (2, 1), (3, 1)]
+    assert [len(request.block.points) for request in requests] == [1, 2, 1], "bits of one register are one value"
+
+
 def test_a_gap_that_costs_more_than_a_request_is_not_bridged() -> None:
     points = [point("a", address=0), point("b", address=60)]
     assert len(plan(RTU, [device(points, max_gap=100)])) == 2
