@@ -147,6 +147,7 @@ class Acquired:
             "overruns": figures.overruns if figures else 0,
             "silent": figures.silent if figures else [],
             "bad_frames": tally.bad_frames,
+            "bad_kinds": dict(tally.detail),
             "exceptions": tally.exceptions,
             "unknown": tally.unknown,
             **self._use(figures),

@@ -150,6 +150,8 @@ def _reach(keys: RegisterKeys) -> _Reach | None:
 
 def _coded(keys: RegisterKeys) -> str:
     text = str(keys.type)
+    if keys.bits is not None:
+        text = f"bits {keys.bits[0]} to {keys.bits[1]} of a {text}"
     text += f" with scale {keys.scale:g}" if keys.scale != 1 else ""
     return text + (f" and offset {keys.offset:g}" if keys.offset else "")
 

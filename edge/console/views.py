@@ -347,6 +347,9 @@ class ConnectionView(View):
     load: float | None = Field(default=None, description="Share of the wire's time that the site file needs.")
     utilisation: float | None = Field(default=None, description="Share of the wire's time in use, 0 to 1.")
     worst_age_s: float | None = Field(default=None, description="How old the oldest value can become, by plan.")
+    bad_kinds: dict[str, int] = Field(
+        default={}, description="Bad frames by kind: `crc`, `truncated`, `stray`, `late`, `mismatch`, `doubtful` ..."
+    )
     devices: list[DeviceView] = Field(default=[], description="Of a polled line, the dearest by plan first.")
 
 

@@ -65,6 +65,10 @@ async def test_planned_and_measured_figures_stand_side_by_side() -> None:
     assert row["silent"] == ["sump-2"]
     assert row["worst_age_s"] > 15
     assert row["bad_answers"] == row["writes"] == 0
+    way.tally.detail["crc"] = 3
+    assert way.status()["bad_kinds"] == {"crc": 3}
+    ages = [way.worst_age_s(point) for device in devices for point in device.points]
+    assert max(age for age in ages if age is not None) == pytest.approx(row["worst_age_s"], abs=1e-3)
 
 
 def settled(row: dict[str, Any]) -> dict[str, Any]:
