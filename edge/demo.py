@@ -123,7 +123,7 @@ async def demo(arguments: argparse.Namespace) -> int:
     """The simulated community and the daemon on it, until Ctrl-C or `--for`."""
     state = arguments.state or default_state()
     port = free_port(DEFAULT_PORT) if arguments.port is None else arguments.port
-    state.mkdir(parents=True, exist_ok=True)
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
     _log_to(state / "demo.log")
     stop = asyncio.Event()
     overrides = {"console": {"listen": f"127.0.0.1:{port}"}}
