@@ -164,7 +164,7 @@ class Eras:
         if turn.kind == "stepped":
             log.warning("the box's clock was set by %+.1f s", turn.shift_ns / 1e9)
         else:
-            log.warning("the time is known now; it had been taken for %+.1f s earlier", turn.shift_ns / 1e9)
+            log.warning("the time is known now: %+.1f s from what it was taken for", turn.shift_ns / 1e9)
         try:
             await self._ledger.commit(
                 [Entry("clock", "gateway", now_ns, body)], {CLOCK: asdict(self._clock.memory())}
