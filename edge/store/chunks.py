@@ -54,6 +54,8 @@ class PackedRow(NamedTuple):
     source_ns: int | None
 
 
+NEAR = 8
+"""How far from its expected place a time is looked for before all are."""
 ROWS = 2_000
 """Rows that are looked through at a time."""
 FRAME = 0
@@ -171,6 +173,30 @@ class Frame:
         mask = self._mask(number, begin, end)
         return times if mask is None else list(compress(times, mask))
 
+    def carries(self, number: int) -> bool:
+        """Whether every row carries the point."""
+        return all(number in layout for layout in self._layouts)
+
+    def first_from(
+        self, number: int, rows: tuple[int, int], time_ns: int, low: tuple[int, int], last_ns: int
+    ) -> tuple[int, int]:
+        """The place among some rows of one point's first reading at a time or later, and its own time.
+
+        `low` is a place before it, with its time, and `last_ns` the time of the last row, not before that time. Where
+        every row carries the point, few rows are decoded: those about the place where even intervals would put it.
+        """
+        if self.carries(number):
+            count = rows[1] - rows[0] - 1
+            guess = low[0] + (time_ns - low[1]) * (count - low[0]) // max(last_ns - low[1], 1)
+            begin, end = max(guess - NEAR, low[0]), min(guess + NEAR, count + 1)
+            near = self.times_of(number, rows[0] + begin, rows[0] + end)
+            if near[0] < time_ns <= near[-1]:
+                place = bisect_left(near, time_ns)
+                return begin + place, near[place]
+        times = self.times_of(number, *rows)
+        place = bisect_left(times, time_ns)
+        return place, times[place]
+
     def places_of(self, number: int) -> Sequence[int]:
         """In which rows the point's readings are."""
         mask = self._mask(number, 0, self.rows)
@@ -241,7 +267,8 @@ class Chunk:
     def bounds(self) -> tuple[int, int]:
         """Time of the first and of the last reading."""
         if self._summary is not None:
-            return Stretches(self._summary).bounds()
+            found = Stretches(self._summary)
+            return found.firsts[0], found.lasts[-1]
         times = self._open()[0].times_of(self._number)
         return times[0], times[-1]
 
@@ -257,38 +284,73 @@ class Chunk:
                 if since_ns <= reading[0] < to_ns:
                     steps.add(*reading)
             return
-        for stretch in Stretches(self._summary):
-            if steps.full or stretch.first_ns >= to_ns:
-                return
-            if stretch.last_ns < since_ns:
-                continue
-            inside = from_ns <= stretch.first_ns and stretch.last_ns < to_ns
-            if (
-                inside
-                and stretch.piece
-                and stretch.first_ns // every == stretch.last_ns // every
-                and (not ordered or stretch.piece.known_ns >= 0)
-            ):
-                steps.take(stretch.piece)
+        known = Stretches(self._summary)
+        number = bisect_left(known.lasts, since_ns)
+        while number < len(known) and not steps.full and known.firsts[number] < to_ns:
+            first = known.firsts[number]
+            end_ns = min(first - first % every + every, to_ns)
+            behind = number + 1 if ordered else max(bisect_left(known.lasts, end_ns, number), number + 1)
+            if not known.good(number, behind):
+                behind = number + 1
+            whole = first >= from_ns and known.lasts[number] < end_ns and known.good(number, behind)
+            if whole and (not ordered or known.apart(number)):
+                steps.take(known.piece(number, behind, ordered=ordered))
             else:
-                self._fold_part(steps, stretch.readings, stretch.rows, (from_ns, to_ns), ordered=ordered)
+                behind = number + 1
+                bounds = known.firsts[number], known.lasts[number]
+                self._fold_part(steps, known.places(number), bounds, (from_ns, to_ns), ordered=ordered)
+            number = behind
 
     def _fold_part(
-        self, steps: Steps, readings: tuple[int, int], rows: tuple[int, int], span: tuple[int, int], *, ordered: bool
+        self,
+        steps: Steps,
+        places: tuple[tuple[int, int], tuple[int, int]],
+        bounds: tuple[int, int],
+        span: tuple[int, int],
+        *,
+        ordered: bool,
     ) -> None:
+        """A stretch that does not go into a step as a whole. `bounds`: times of its first and last readings."""
+        readings, rows = places
         frame, values, marks, _ = self._open()
-        times = frame.times_of(self._number, *rows)
         found, told = values(*readings), marks(*readings) if marks else None
-        if told is not None or (ordered and not is_apart(times)):
+        if told is not None and any(mark != GOOD for mark in told):
+            times = frame.times_of(self._number, *rows)
+        elif ordered:
+            times, told = frame.times_of(self._number, *rows), None
+        else:
+            for begin, end, time_ns in self._cuts(rows, len(found), steps.every_ns, span, bounds):
+                steps.take(sum_up((time_ns, time_ns), found[begin:end], ordered=False))
+            return
+        if told is not None or not is_apart(times):
             for reading in zip(times, found, told or (GOOD,) * len(times), strict=True):
                 if reading[0] < span[1] and (ordered or reading[0] >= span[0]):
                     steps.add(*reading)
             return
         before = bisect_left(times, span[0])
-        if before and ordered:
+        if before:
             steps.add(times[before - 1], found[before - 1], GOOD)
-        for piece in _pieces(times, found, steps.every_ns, span, ordered=ordered):
+        for piece in _pieces(times, found, steps.every_ns, span, ordered=True):
             steps.take(piece)
+
+    def _cuts(
+        self, rows: tuple[int, int], count: int, every_ns: int, span: tuple[int, int], bounds: tuple[int, int]
+    ) -> Iterator[tuple[int, int, int]]:
+        """Readings of a stretch, cut by a span and by steps: from where, to where, the time of the first."""
+        frame = self._open()[0]
+        place, time_ns = 0, bounds[0]
+        if bounds[1] < span[0]:
+            return
+        if time_ns < span[0]:
+            place, time_ns = frame.first_from(self._number, rows, span[0], (place, time_ns), bounds[1])
+        while time_ns < span[1]:
+            end_ns = min(time_ns - time_ns % every_ns + every_ns, span[1])
+            if bounds[1] < end_ns:
+                yield place, count, time_ns
+                return
+            upto, next_ns = frame.first_from(self._number, rows, end_ns, (place, time_ns), bounds[1])
+            yield place, upto, time_ns
+            place, time_ns = upto, next_ns
 
 
 def _pieces(

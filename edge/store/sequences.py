@@ -19,8 +19,9 @@ from edge.store.squeeze import cost
 
 RUN = 256
 """Numbers from one that is kept in full to the next."""
-PLAIN, DELTA, XOR, SINGLY = range(4)
-"""Kinds of a sequence. PLAIN of no bytes is a constant; SINGLY: too far apart for 64 bits."""
+PLAIN, DELTA, XOR, SINGLY, SIGNED = range(5)
+"""Kinds of a sequence. PLAIN of no bytes is a constant; SINGLY: too far apart for 64 bits; SIGNED: small
+ones of both signs, a byte each, which are read without adding anything."""
 SHORT = 12
 """So few numbers are not tried as differences of differences."""
 
@@ -112,6 +113,9 @@ def read(data: Reader, count: int) -> Part:
     kind = data.count()
     if kind == PLAIN:
         return _read_plain(data, count)
+    if kind == SIGNED:
+        small = array("b", data.take(count))
+        return lambda begin, end: small[begin:end]
     if kind == SINGLY:
         numbers = [data.number() for _ in range(count)]
         return lambda begin, end: numbers[begin:end]
@@ -138,6 +142,12 @@ def _plain(numbers: Sequence[int]) -> bytes | None:
     if width > 8:
         return None
     out = Writer()
+    if width == 1 and -128 <= least < 0 and most < 128:
+        out.count(SIGNED)
+        out.data += array("b", numbers).tobytes()
+        return bytes(out.data)
+    if least > 0 and most.bit_length() <= 8 * width:
+        least = 0
     out.count(PLAIN)
     out.count(width)
     out.number(least)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
+from itertools import accumulate, groupby
 from operator import le, mul, sub
-from typing import Any, NamedTuple
+from typing import Any
 
 from edge.store.packing import GOOD
 from edge.store.sequences import Reader, Writer
@@ -22,19 +22,6 @@ LONGEST_HOLD_NS = 300 * 10**9
 """A value holds at least so long (`steps.HOLD_NS` is never set below): silences up to it are no gaps."""
 _WHOLE, _REAL = 5, 7
 """Integers and floats that are kept of a stretch."""
-
-
-class Stretch(NamedTuple):
-    """A run of readings that was summed up together."""
-
-    first_ns: int
-    last_ns: int
-    readings: tuple[int, int]
-    """Place of the first of them in the chunk, and that behind the last."""
-    rows: tuple[int, int]
-    """The same in the frame."""
-    piece: Piece | None
-    """None where they must be read themselves; with `known_ns` -1 for what depends on their order only."""
 
 
 def is_apart(times: Sequence[int]) -> bool:
@@ -57,17 +44,63 @@ def sum_up(times: Sequence[int], values: Sequence[Any], *, ordered: bool) -> Pie
 
 
 class Stretches:
-    """A summary, read."""
+    """A summary, read. A stretch is asked for by its number."""
 
     def __init__(self, packed: bytes) -> None:
         data = Reader(unsqueeze(packed))
         count = data.count()
         self._whole = bool(data.count())
-        self._base_ns = data.number()
+        base = data.number()
         words = _unlay(data.take(8 * count * (_WHOLE + _REAL)))
-        self._count = count
-        self._integers = array("q", words[: 8 * count * _WHOLE])
-        self._floats = array("d", words[8 * count * _WHOLE :])
+        integers = array("q", words[: 8 * count * _WHOLE]).tolist()
+        reals = array("d", words[8 * count * _WHOLE :]).tolist()
+        counts, firsts, lasts, first_rows, last_rows = (integers[count * n : count * (n + 1)] for n in range(_WHOLE))
+        self._counts: list[int] = counts
+        """Negative where a reading is not good: such a stretch must be read itself."""
+        self.firsts = [base + time_ns for time_ns in firsts]
+        """Time of the first reading of each."""
+        self.lasts = [base + time_ns for time_ns in lasts]
+        self._rows = list(zip(first_rows, last_rows, strict=True))
+        self._ends = list(accumulate(map(abs, counts), initial=0))
+        self._reals: list[list[float]] = [reals[count * n : count * (n + 1)] for n in range(_REAL)]
+
+    def __len__(self) -> int:
+        return len(self.firsts)
+
+    def places(self, number: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Where the readings of a stretch begin and end, in the chunk and in the frame."""
+        return (self._ends[number], self._ends[number + 1]), self._rows[number]
+
+    def good(self, begin: int, end: int) -> bool:
+        """Whether all readings of some stretches are good numbers."""
+        return min(self._counts[begin:end]) > 0
+
+    def apart(self, number: int) -> bool:
+        """Whether what depends on the order of a stretch's readings is known."""
+        area = self._reals[-1][number]
+        return area == area  # noqa: PLR0124  # NaN: a silence
+
+    def piece(self, begin: int, end: int, *, ordered: bool) -> Piece:
+        """Stretches one after the other, all good, as one piece; with `ordered` one stretch only."""
+        totals, lows, highs, firsts, lasts, climbed, areas = self._reals
+        count = sum(self._counts[begin:end])
+        low, high, first, last, rise_ = (
+            min(lows[begin:end]),
+            max(highs[begin:end]),
+            firsts[begin],
+            lasts[end - 1],
+            0.0,
+        )
+        area, known = 0.0, 0
+        if ordered:
+            rise_, area = climbed[begin], areas[begin]
+            known = self.lasts[begin] - self.firsts[begin]
+        if self._whole:
+            low, high, first, last, rise_ = int(low), int(high), int(first), int(last), int(rise_)
+        return Piece(
+            count, count, count, sum(totals[begin:end]), low, high, self.firsts[begin], self.lasts[end - 1], first,
+            GOOD, last, GOOD, last, first, last, rise_, area, known,
+        )  # fmt: skip
 
     @staticmethod
     def write(
@@ -110,32 +143,6 @@ class Stretches:
             + array("d", [value for real in floats for value in real]).tobytes()
         )
         return squeeze(bytes(out.data))
-
-    def bounds(self) -> tuple[int, int]:
-        """Time of the first and of the last reading."""
-        return self._base_ns, self._base_ns + self._integers[3 * self._count - 1]
-
-    def __iter__(self) -> Iterator[Stretch]:
-        count, base, place = self._count, self._base_ns, 0
-        counts, firsts, lasts, first_rows, last_rows = (
-            self._integers[count * n : count * (n + 1)] for n in range(_WHOLE)
-        )
-        reals = [self._floats[count * n : count * (n + 1)] for n in range(_REAL)]
-        for n in range(count):
-            number, first_ns, last_ns = counts[n], base + firsts[n], base + lasts[n]
-            total, low, high, first, last, climbed, area = (column[n] for column in reals)
-            if self._whole:
-                low, high, first, last, climbed = int(low), int(high), int(first), int(last), int(climbed)
-            piece = None
-            if number > 0:
-                known = last_ns - first_ns if area == area else -1  # noqa: PLR0124  # NaN: not apart
-                piece = Piece(
-                    number, number, number, total, low, high, first_ns, last_ns, first, GOOD, last, GOOD, last,
-                    first, last, climbed, area, known,
-                )  # fmt: skip
-            end = place + abs(number)
-            yield Stretch(first_ns, last_ns, (place, end), (first_rows[n], last_rows[n]), piece)
-            place = end
 
 
 def _lay(words: bytes) -> bytes:
