@@ -1,7 +1,7 @@
 """The general compressor under packed history: zstandard, in frames of our own that are as short as they can be.
 
-Level 6: on series it saves some percent against level 3, for a cost that is small beside making the columns; the
-levels above 9 cost a small box several times as much for another percent (docs/storage.md has the figures).
+Level 6: on the demo community's series it takes 1.3 % less than level 3 for a tenth more time; levels 9 and 15
+take another 0.5 % at most, for up to half as much time again.
 """
 
 from __future__ import annotations
