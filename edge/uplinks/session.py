@@ -113,6 +113,7 @@ class Session(ABC):
         self._tried = asyncio.Event()
         self._over: asyncio.Future[None] | None = None
         self._finished = self._stood = False
+        self._parted = False  # we have said goodbye ourselves, and no will is wanted
         self._publishing = asyncio.Lock()  # rows and events share one outbox
         self.lost_s = 0.0
         """Monotonic time at which the last session ended."""
@@ -259,6 +260,7 @@ class Session(ABC):
         try:
             async with asyncio.timeout(GOODBYE_S):
                 await self.end(client)
+            self._parted = True
         except (aiomqtt.MqttError, TimeoutError):
             _cut(client)  # then the will must say it
 
@@ -288,7 +290,7 @@ class Session(ABC):
 
     async def _connect(self) -> None:
         """One connection, for as long as it lasts; ends by MqttError or OSError."""
-        self._over, self._finished = None, False
+        self._over, self._finished, self._parted = None, False, False
         context = self._settings.context()
         await self._reach(context)
         made = self._made(await self.prepare(), context)
@@ -307,6 +309,8 @@ class Session(ABC):
                 await listening
             finally:
                 self._client = self._connected = self._tasks = None
+                if not self._parted:
+                    _cut(client)  # after a DISCONNECT the broker would not publish our will
                 self.lost_s = self.clock.mono_s()
                 self._gone.set_result(None)
                 if not over.cancel():

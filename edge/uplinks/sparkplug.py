@@ -154,9 +154,10 @@ class Sparkplug(Session):
             await self.hears(client, self._node.topic("DCMD", "+"))
         if self._mine.primary_host:
             await self.hears(client, *self._host.topics)
-            await self._wait_for_host()
         self._forget(self.lost_s)
         async with self._turn:
+            if self._mine.primary_host:
+                await self._wait_for_host()  # nothing comes between this and the first birth
             await self._births(client)
             again = [row for _, row in self._sent]
             for at in range(0, len(again), self.batch):
@@ -176,8 +177,8 @@ class Sparkplug(Session):
 
     async def end(self, client: Outbox) -> None:
         """Tell of our own death: the broker does that only for those who fall silent."""
+        self._dead = True
         if self._node.session:
-            self._dead = True
             topic, payload = self._node.death(self._now_ms())
             await self.say(client, topic, payload)
 
@@ -258,6 +259,7 @@ class Sparkplug(Session):
         if self._node.session and not self._host.online:
             # At once, whatever else is under way (tck-id-message-flow-edge-node-birth-publish-phid-offline).
             await self.end(client)
+            self._parted = True
             self.finish(f"{self.where()}: the primary host {self._mine.primary_host} has gone offline")
 
     def _node_command(self, payload: bytes) -> None:
