@@ -294,6 +294,7 @@ class Session(ABC):
         context = self._settings.context()
         await self._reach(context)
         made = self._made(await self.prepare(), context)
+        made._disconnected.add_done_callback(_seen)  # else a connection that we cut is told as a fault of the program
         async with made as client, asyncio.TaskGroup() as tasks:
             assert isinstance(client, Outbox)  # noqa: S101  # gives back itself
             client.pending_calls_threshold = 2 * IN_FLIGHT
@@ -377,6 +378,11 @@ def _cut(client: Outbox) -> None:
     if isinstance(wire, socket.socket):
         with suppress(OSError):
             wire.shutdown(socket.SHUT_RDWR)
+
+
+def _seen(ended: asyncio.Future[None]) -> None:
+    if not ended.cancelled():
+        ended.exception()
 
 
 def bytes_of(message: aiomqtt.Message) -> bytes:

@@ -118,7 +118,7 @@ def test_no_history_breaks_a_rule_and_the_host_has_everything_in_the_end(
     for step, equipment, n in steps:
         session.step(step, equipment, n)
     session.deliver()
-    session.mono_s += REVIVED_S
+    session.mono_s += REVIVED_S + 1
     session.settle()
     alive = {name for name in POINTS if any(plant.live(f"{name}.{p}")[1] == "good" for p in POINTS[name])}
     assert {name for name, device in session.host.devices.items() if device.alive} == alive
