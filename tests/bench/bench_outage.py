@@ -58,6 +58,11 @@ class FarEnd:
         """Whether both lanes have met, and live rows of now have come."""
         return self.first_live is not None and self.next_late >= self.first_live and self.next_live > self.fresh
 
+    @property
+    def in_order(self) -> bool:
+        """Whether every row has come, once, in its lane."""
+        return self.next_late == self.first_live and not self.disorder
+
     async def send(self, rows: Sequence[Row], *, late: bool) -> None:
         self.asked += 1
         if self.away:
@@ -120,8 +125,9 @@ async def live(store: ReadingsStore, number: int) -> None:
         await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
-async def measure(folder: Path) -> None:
-    seconds, far = round(DAYS * 86_400), FarEnd()
+async def measure(folder: Path, days: float) -> tuple[FarEnd, str]:
+    """The far end as it is afterwards, and what is to be said."""
+    seconds, far = round(days * 86_400), FarEnd()
     clock = ManualClock(wall_ns=time.time_ns() - seconds * 10**9)
     async with open_readings(folder / "readings.db", 1.0) as store:
         began = time.perf_counter()
@@ -151,11 +157,10 @@ async def measure(folder: Path) -> None:
   delivered          {far.next_late:,} rows late, {meanwhile:,} live; out of order or missing: {far.disorder}
   live meanwhile     {len(delays):,} rows, late by median {delays[len(delays) // 2]:.3f} s, most {delays[-1]:.3f} s
   RSS                {early_mb:.0f} MB early on, {away_mb:.0f} at its end, {far.peak_mb:.0f} while draining"""
-    print(say)
-    kept = far.next_late == far.first_live and not far.disorder and delays[-1] < 2
-    print("  everything in order, live rows less than 2 s late" if kept else "  NOT KEPT", flush=True)
+    kept = far.in_order and delays[-1] < 2
+    return far, say + ("\n  everything in order, live rows less than 2 s late" if kept else "\n  NOT KEPT")
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
-        asyncio.run(measure(Path(name)))
+        print(asyncio.run(measure(Path(name), DAYS))[1], flush=True)
