@@ -28,7 +28,7 @@ def register(subparsers: Subparsers) -> None:
 def _status(arguments: argparse.Namespace) -> int:
     with connect(arguments) as daemon:
         found = {"site": daemon.get("/api/v1/site"), "health": daemon.health()}
-        for each in ("equipment", "incidents", "alarms", "orders", "connections", "uplinks"):
+        for each in ("equipment", "incidents", "alarms", "orders", "connections", "uplinks", "storage"):
             found[each] = daemon.get(f"/api/v1/{each}")
     if as_json(arguments):
         print_json(found)
@@ -72,6 +72,9 @@ def _show(found: Mapping[str, Any], lang: Language) -> None:
             words("uplink type state lag backlog rate rejected why", lang),
             (_uplink(row, lang) for row in found["uplinks"]),
         )
+    if found["storage"]:
+        print()
+        print_table("", words("storage budget packed oldest shed", lang), [_storage(found["storage"])])
 
 
 def _classes(rows: Sequence[Row]) -> list[Sequence[object]]:
@@ -134,6 +137,13 @@ def _device(row: Row, device: Row, lang: Language) -> Sequence[object]:
         _share(device.get("utilisation")), device.get("timeouts"), device.get("bad_answers"), device.get("overruns"),
         say(device.get("reason"), lang),
     )  # fmt: skip
+
+
+def _storage(row: Row) -> Sequence[object]:
+    """Sizes in MB, age in days, and what went by class."""
+    shed = ", ".join(f"{name} {number}" for name, number in row.get("shed", {}).items())
+    sizes = [f"{row[key] / 1e6:.1f} MB" for key in ("bytes", "budget_bytes")]
+    return (*sizes, _share(row.get("packed_share")), f"{row['oldest_age_s'] / 86_400:.1f} d", shed or "-")
 
 
 def _uplink(row: Row, lang: Language) -> Sequence[object]:

@@ -22,6 +22,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     "dearest": ("占用最多", "dearest"), "bad_answers": ("无效应答", "bad answers"),
     "bad": ("坏帧", "bad frames"), "lag": ("滞后 s", "behind s"), "backlog": ("待发", "waiting"),
     "rate": ("速率 行/s", "rows/s"),
+    "storage": ("存储", "storage"), "budget": ("预算", "budget"), "packed": ("已压缩", "packed"),
+    "oldest": ("最早", "oldest"), "shed": ("因预算丢弃", "let go for the budget"),
     "rejected": ("被拒", "rejected"), "class": ("类别", "class"), "count": ("台数", "count"),
     "alarms": ("报警", "alarms"), "untrusted": ("不可信", "not trusted"), "seq": ("序号", "no"),
     "kind": ("种类", "kind"), "subject": ("对象", "subject"), "event": ("事件", "event"),

@@ -45,6 +45,7 @@ from edge.console.views import (
     PointView,
     ReadingView,
     SiteView,
+    StorageView,
     UplinkView,
     WriteAsked,
     problems,
@@ -267,6 +268,12 @@ async def connections(desk: AtDesk) -> Response:
 async def uplinks(desk: AtDesk) -> Response:
     """Ways out: state, how far behind, what was rejected."""
     return Json(desk.uplinks())
+
+
+@v1.get("/storage", response_model=StorageView, tags=["gateway"])
+async def storage(desk: AtDesk) -> Response:
+    """How much history is kept, and what the disk budget has cost; empty in the first moments after a start."""
+    return Json(desk.health().get("storage", {}))
 
 
 @v1.get("/meters", response_model=list[MeterView], tags=["orders"])

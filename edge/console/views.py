@@ -394,6 +394,20 @@ class HealthView(View):
     reasons: list[Any]
 
 
+class StorageView(View):
+    """How history is kept, and what the disk budget has cost."""
+
+    bytes: int | None = Field(default=None, description="Of the state directory.")
+    budget_bytes: int | None = None
+    packed_bytes: int | None = None
+    packed_readings: int | None = None
+    packed_share: float | None = Field(default=None, description="Of the used part of readings.db, 0 to 1.")
+    oldest_age_s: float | None = Field(default=None, description="Age of the oldest reading that is kept as it was.")
+    shed: dict[str, int] = Field(
+        default={}, description="Readings that the budget has cost so far, by class; `packed`: every uplink had them."
+    )
+
+
 def problems(health: Mapping[str, Any]) -> list[Any]:
     """What is wrong by the desk's account of its health; empty where all is well."""
     reasons = list(health.get("reasons") or ())

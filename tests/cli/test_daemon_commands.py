@@ -28,6 +28,8 @@ def test_status_shows_everything_at_a_glance(daemon: Daemon, run: Run) -> None:
     assert "10.0.0.7:502 refuses the connection" in out
     assert "north\tmqtt\tdown\t5412\t20113\t0.0\t4" in out
     assert "WO-000004" not in out  # verified: nothing left to do
+    assert "12.3 MB" in out
+    assert "packed 5, light 7" in out
 
 
 def test_status_in_chinese_and_with_the_reasons_of_bad_health(daemon: Daemon, run: Run) -> None:
@@ -43,7 +45,8 @@ def test_status_as_json(daemon: Daemon, run: Run) -> None:
     code, out, _ = run("status", "--json")
     found = json.loads(out)
     assert code == 0
-    assert set(found) == {"site", "health", "equipment", "incidents", "alarms", "orders", "connections", "uplinks"}
+    lists = {"equipment", "incidents", "alarms", "orders", "connections", "uplinks"}
+    assert set(found) == {"site", "health", "storage", *lists}
 
 
 @pytest.mark.parametrize(

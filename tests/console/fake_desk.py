@@ -425,6 +425,10 @@ class FakeDesk:
         return {
             "ok": not self.faults, "reasons": self.faults, "uptime_s": 4_211.5, "readings": 812_331,
             "points": len(self._points), "store": {"bytes": 1_200_000.0, "commits_total": 4_000.0},
+            "storage": {
+                "bytes": 12_300_000, "budget_bytes": 4_000_000_000, "packed_bytes": 9_000_000, "packed_share": 0.8,
+                "packed_readings": 4_100_000, "oldest_age_s": 777_600.0, "shed": {"packed": 5, "light": 7},
+            },
         }  # fmt: skip
 
     def happen(self, kind: Any, body: Row) -> None:

@@ -50,6 +50,15 @@ async def test_lists_are_plain_arrays_of_rows_as_described(http: httpx.AsyncClie
     assert len(TypeAdapter(list[model]).validate_json(answer.content)) > 0
 
 
+async def test_how_history_is_kept(http: httpx.AsyncClient) -> None:
+    found = (await http.get("/api/v1/storage")).json()
+    assert (found["bytes"], found["budget_bytes"], found["shed"]) == (
+        12_300_000,
+        4 * 10**9,
+        {"packed": 5, "light": 7},
+    )
+
+
 async def test_site_and_single_rows(http: httpx.AsyncClient) -> None:
     assert (await http.get("/api/v1/site")).json()["name"] == "枫林小区"
     lift = (await http.get("/api/v1/equipment/elevator-3")).json()
