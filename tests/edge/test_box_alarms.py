@@ -1,0 +1,83 @@
+"""A store in trouble and a clock that nobody vouches for are alarms of the box itself."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from edge.app import run
+from edge.clock import ManualClock
+from edge.console.server import Console
+from edge.house import House
+from edge.site_file import load_site
+from edge.store.readings_file import ReadingsFile
+from tests.support import eventually
+
+
+@asynccontextmanager
+async def living(folder: Path, clock: ManualClock) -> AsyncIterator[House]:
+    """A daemon without devices."""
+    file = folder / "site.yaml"
+    file.write_text(
+        "site: {id: s, name: S, timezone: Asia/Shanghai}\nconsole: {listen: 127.0.0.1:0}\n"
+        "connections: {}\nequipment: {}\ntime: {source: kernel, trust_after: 1h}\n"
+    )
+    stop, up = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    def ready(house: House, console: Console) -> None:
+        up.set_result(house)
+
+    daemon = asyncio.create_task(run(load_site(file), folder / "state", stop, clock, ready))
+    try:
+        yield await up
+    finally:
+        stop.set()
+        await daemon
+
+
+async def pass_time(clock: ManualClock, seconds: int) -> None:
+    for _ in range(seconds):
+        clock.advance(1)
+        await eventually(lambda: {"ticks", "keeper", "clock"} <= clock.sleeping())
+
+
+def alarms(house: House) -> list[tuple[str, str]]:
+    return [(each["id"], each["code"]) for each in house.desk.alarms() if each["active"]]
+
+
+async def test_a_disk_that_takes_nothing_is_an_alarm_until_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock()
+    async with living(tmp_path, clock) as house:
+        with monkeypatch.context() as patch:
+
+            def full(*_: object) -> None:
+                raise sqlite3.OperationalError("database or disk is full")
+
+            patch.setattr(ReadingsFile, "commit", full)
+            house.store.append("pump-1", ("n",), (1,), None, clock.wall_ns())
+            await house.store.flush()
+            await pass_time(clock, 15)
+            await eventually(lambda: alarms(house) == [("gateway.storage", "GW-03")])
+        await house.store.flush()
+        await pass_time(clock, 65)
+        await eventually(lambda: alarms(house) == [])
+
+
+async def test_a_time_that_does_not_come_is_an_alarm_until_it_does(tmp_path: Path) -> None:
+    clock = ManualClock(3 * 10**9, known=False)
+    async with living(tmp_path, clock) as house:
+        await pass_time(clock, 590)
+        assert alarms(house) == []
+        await pass_time(clock, 20)
+        await eventually(lambda: alarms(house) == [("gateway.clock", "GW-02")])
+        clock.step_wall(1_772_424_000)
+        clock.time_known = True
+        await pass_time(clock, 15)
+        await eventually(lambda: alarms(house) == [])
