@@ -77,7 +77,8 @@ class UpkeepEngine:
         self._by_alarm: dict[tuple[str, str], list[_Task]] = {}
         for task in self._tasks.values():
             if isinstance(task.plan.trigger, OnAlarm):
-                self._by_alarm.setdefault((task.plan.equipment, task.plan.trigger.rule), []).append(task)
+                for rule in (task.plan.trigger.rule, *task.plan.trigger.also):
+                    self._by_alarm.setdefault((task.plan.equipment, rule), []).append(task)
         self._orders: dict[str, Order] = {}
         self._number = 0
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,7 +40,8 @@ class PlanKeys(Strict):
     lead: str | float | None = Field(default=None, union_mode="left_to_right")
     """The order is opened so much earlier: P3D by calendar, a number by meter."""
     meter: str | None = None
-    on_alarm: str | None = None
+    on_alarm: str | list[str] | None = None
+    """One alarm, or several of which any calls for the work: the steps of one limit."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> PlanKeys:
@@ -81,6 +82,8 @@ class OnAlarm:
     """Whenever an alarm is raised."""
 
     rule: str
+    also: tuple[str, ...] = ()
+    """Others that call for the same work."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,17 +149,20 @@ class _Maker:
         self, keys: PlanKeys, meters: Collection[str], rules: Collection[str]
     ) -> Calendar | Metered | OnAlarm | None:
         if keys.on_alarm is not None:
-            return self._on_alarm(keys.on_alarm, rules)
+            names = [keys.on_alarm] if isinstance(keys.on_alarm, str) else keys.on_alarm
+            return self._on_alarm(names, rules)
         return self._calendar(keys) if keys.meter is None else self._metered(keys, keys.meter, meters)
 
-    def _on_alarm(self, rule: str, rules: Collection[str]) -> OnAlarm | None:
-        if rule not in rules:
-            self.document.add((*self.where, "on_alarm"), f"no alarm rule {rule!r}{nearest(rule, rules)}")
+    def _on_alarm(self, names: Sequence[str], rules: Collection[str]) -> OnAlarm | None:
+        unknown = [name for name in names if name not in rules]
+        for name in unknown:
+            self.document.add((*self.where, "on_alarm"), f"no alarm rule {name!r}{nearest(name, rules)}")
+        if unknown or not names:
             return None
         if self.last is not None:
             self._bad_last("a plan on an alarm has no last date; remove it")
             return None
-        return OnAlarm(rule)
+        return OnAlarm(names[0], tuple(names[1:]))
 
     def _calendar(self, keys: PlanKeys) -> Calendar | None:
         every = self._period("every", keys.every)

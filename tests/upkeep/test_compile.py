@@ -63,6 +63,14 @@ def test_a_meter_does_not_begin_below_nothing() -> None:
     assert shown(document) == ["1:1 m: pump-1 says it read -3 on commissioning; a meter reads 0 or more"]
 
 
+def test_a_plan_may_be_called_for_by_several_alarms() -> None:
+    made, document = plans("bearing: {on_alarm: [bearing_hot, bearing_hott]}")
+    assert made == []
+    assert "did you mean bearing_hot?" in document.faults[0].message
+    made, _ = plans("bearing: {on_alarm: [bearing_hot]}")
+    assert [plan.trigger for plan in made] == [OnAlarm("bearing_hot")]
+
+
 def test_the_three_kinds_of_plan() -> None:
     made, document = plans("""
 visit: {every: P15D, fixed: true, lead: P3D, priority: high}
