@@ -9,6 +9,7 @@ from there on only, and the number is `partial`: the truth is this or further on
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -25,7 +26,7 @@ GAP = 0.1
 DAY_S = 86_400.0
 
 
-class Signal(Source):
+class Signal(Source, ABC):
     """A number made of other sources."""
 
     __slots__ = ("queued_s", "sources")
@@ -44,9 +45,9 @@ class Signal(Source):
         self.value, self.partial = self.work_out(mono_s)
         return before != (self.value, self.partial)
 
+    @abstractmethod
     def work_out(self, mono_s: float) -> tuple[Value, int]:
         """Value, and to which side it is partial."""
-        raise NotImplementedError
 
     def next_s(self, mono_s: float) -> float | None:
         """When time alone may make it another; None: never."""
