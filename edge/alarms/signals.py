@@ -127,9 +127,9 @@ class Memory(Signal):
         self.gap_s = None
         return True
 
+    @abstractmethod
     def begin(self) -> None:
         """The past is not known any more: it begins now."""
-        raise NotImplementedError
 
     def whole(self, mono_s: float) -> bool:
         """Whether the whole window has been watched."""
@@ -141,9 +141,9 @@ class Memory(Signal):
         gap = 0.0 if self.gap_s is None else mono_s - self.gap_s
         return {"at": wall_ns, "since": since, "gap": gap, "last": self.last, "past": self.past(mono_s)}
 
+    @abstractmethod
     def past(self, mono_s: float) -> list[list[float]]:
         """The kept steps with their ages first."""
-        raise NotImplementedError
 
     def take_up(self, body: Mapping[str, Any], mono_s: float, wall_ns: int) -> None:
         """Go on from a stored past; the time since then is a gap."""
@@ -155,9 +155,9 @@ class Memory(Signal):
         self.last = last if isinstance(last, bool | int | float | str) else None
         self.learn([[mono_s - away_s - float(row[0]), *map(float, row[1:])] for row in body["past"]])
 
+    @abstractmethod
     def learn(self, rows: list[list[float]]) -> None:
         """Take kept steps up again, oldest first, their times first."""
-        raise NotImplementedError
 
 
 class ChangeSignal(Memory):

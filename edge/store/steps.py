@@ -10,6 +10,7 @@ reading, value and quality; `count` says 0 of it, and `increase` nothing.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -70,7 +71,7 @@ def rise(before: float | None, value: float) -> float:
     return value - before if value >= before else value
 
 
-class _Step:
+class _Step(ABC):
     """What any step has: its newest reading, told where the aggregate has nothing."""
 
     __slots__ = ("last", "last_ns")
@@ -90,14 +91,14 @@ class _Step:
             self.last, self.last_ns = (piece.last, piece.last_mark), piece.last_ns
         self.merge(piece)
 
-    def count(self, time_ns: int, value: Value) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def count(self, time_ns: int, value: Value) -> None: ...
 
-    def merge(self, piece: Piece) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def merge(self, piece: Piece) -> None: ...
 
-    def result(self) -> tuple[Value, str]:
-        raise NotImplementedError
+    @abstractmethod
+    def result(self) -> tuple[Value, str]: ...
 
 
 class _Mean(_Step):

@@ -7,6 +7,7 @@ life each 20 s.
 from __future__ import annotations
 
 import random
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +47,9 @@ class Teller(Model):
             self._told = {}
         self._tell()
 
+    @abstractmethod
     def states(self) -> dict[str, Value]:
         """The points that are told as events."""
-        raise NotImplementedError
 
     def _tell(self) -> None:
         states = self.states()
