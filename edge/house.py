@@ -78,9 +78,7 @@ class House:
     eras: Eras | None = None
     """Readings from before the time was known; None where nobody looks after that."""
     _sound: dict[str, bool] = field(default_factory=dict)
-    """Of each part of the box, whether it was sound when it was last looked at."""
-    _in_time: dict[str, bool] = field(default_factory=dict)
-    """Of each uplink, whether the far end was in time when it was last looked at."""
+    """Of each part of the box and of the uplinks, whether all was well with it when it was last looked at."""
 
     def watch_box(self) -> None:
         """Tell the alarms about the box itself what is the matter with it, or no longer."""
@@ -90,9 +88,13 @@ class House:
             "disk_budget": not self.keeper.short,
         }
         for part, sound in parts.items():
-            if self._sound.get(part, True) is not sound:
-                self._sound[part] = sound
-                self.engine.connection(f"{BOX}:{part}", up=sound)
+            self._tell(f"{BOX}:{part}", sound=sound)
+
+    def _tell(self, part: str, *, sound: bool) -> None:
+        """Tell the alarms where it is news; the first look always is, for an alarm that stood before a restart."""
+        if self._sound.get(part) is not sound:
+            self._sound[part] = sound
+            self.engine.connection(part, up=sound)
 
     def keep_time(self, eras: Eras) -> None:
         """From now on the house knows what the time does."""
@@ -107,13 +109,14 @@ class House:
         self.hub.publish(Event("clock", body, self.clock.wall_ns()))
 
     def watch_uplinks(self) -> None:
-        """Tell the alarms of uplinks that have fallen behind or caught up."""
+        """Tell the alarms of uplinks that have fallen behind or caught up, and of what a far end will not take."""
+        limits = self.site.uplink_limits
         for name, uplink in self.uplinks.items():
-            lag_s = uplink.lag_s()
-            in_time = lag_s is None or lag_s <= self.site.uplink_lag_s
-            if lag_s is not None and self._in_time.get(name) is not in_time:
-                self._in_time[name] = in_time
-                self.engine.connection(f"{UPLINK}{name}", up=in_time)
+            lag_s, since_s = uplink.lag_s(), uplink.since_reject_s()
+            if lag_s is not None:
+                self._tell(f"{UPLINK}{name}:uplink_backlog", sound=lag_s <= limits.lag)
+            if since_s is not None:
+                self._tell(f"{UPLINK}{name}:uplink_rejects", sound=since_s >= limits.calm)
 
     async def keep(self) -> None:
         """Write the present state of meters, plans and alarm counts: a power cut costs what came afterwards."""

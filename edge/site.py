@@ -23,6 +23,7 @@ from drivers.profile import Profile, Strict
 from drivers.units import Bytes, Seconds
 from edge.acquisition.guards import Guards
 from edge.alarms.rule import Rule
+from edge.gateway import UplinkLimits
 from edge.load import total_of
 from edge.parents import Above
 from edge.response.duty import DutySpec
@@ -208,8 +209,8 @@ class Site:
     duty: DutySpec
     console: ConsoleSpec
     storage: StorageSpec
-    uplink_lag_s: float
-    """An uplink that is further behind than this is alarmed."""
+    uplink_limits: UplinkLimits
+    """From when on something about an uplink is alarmed."""
     time: TimeSpec
     backup: BackupSpec | None = None
     files: Sequence[tuple[str, Path]] = ()

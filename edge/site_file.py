@@ -135,7 +135,7 @@ class _Loader:
             duty,
             console,
             storage,
-            self.rules.uplink_lag_s,
+            self.rules.uplink_limits,
             time,
             backup,
             tuple(self._files()),

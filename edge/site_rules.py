@@ -25,7 +25,7 @@ from edge.alarms.rule import (
     compile_uplink_rules,
 )
 from edge.data import CONFIG
-from edge.gateway import take_lag
+from edge.gateway import take_uplink_limits
 
 OVERRIDE = "override:"
 """Before an equipment's id: the engine's connection that is up while an override of its points cannot return."""
@@ -38,8 +38,7 @@ class SiteRules:
 
     def __init__(self, document: Document, zone: ZoneInfo) -> None:
         self.gateway = load(CONFIG / "gateway.yaml")
-        self.uplink_lag_s = take_lag(self.gateway)
-        """An uplink that is further behind than this is alarmed."""
+        self.uplink_limits = take_uplink_limits(self.gateway)
         self._document = document
         self._zone = zone
         self._rules: list[Rule] = []
@@ -112,11 +111,13 @@ def laid_over(profile: Profile, everywhere: Any, over: Mapping[str, Any]) -> tup
 
 
 def gateway_rules() -> list[Rule]:
-    """The gateway's own rules, once each: for a connection, an uplink and an equipment."""
+    """The gateway's own rules, once each: for a connection, an uplink, the box and an equipment."""
     gateway = load(CONFIG / "gateway.yaml")
-    take_lag(gateway)
+    take_uplink_limits(gateway)
     lines = gateway.mapping("alarms")
     rules = compile_connection_rules(["connection"], lines, gateway, ("alarms",))
     rules += compile_uplink_rules(["uplink"], lines, gateway, ("alarms",))
+    rules += compile_box_rules(lines, gateway, ("alarms",))
+    rules += compile_override_rules([("equipment", "connection")], lines, gateway, ("alarms",))
     raw = {EVERYWHERE: {"unusable": True, **lines[EVERYWHERE]}}
     return rules + compile_rules("equipment", "connection", (), raw, gateway, ("alarms",))

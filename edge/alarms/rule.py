@@ -25,7 +25,8 @@ __all__ = ["Rule", "RuleSpec", "SiteRuleSpec", "check_references", "compile_rule
 
 _NAME = re.compile(r"[a-z0-9_]{1,64}\Z")
 _BOX = ("storage", "clock", "disk_budget")
-_GATEWAY = ("line_offline", "uplink_backlog", "values_unusable", "override_held", *_BOX)
+_UPLINK = ("uplink_backlog", "uplink_rejects")
+_GATEWAY = ("line_offline", *_UPLINK, "values_unusable", "override_held", *_BOX)
 
 RESPOND_S = {Priority.CRITICAL: 300.0, Priority.HIGH: 1800.0, Priority.MEDIUM: 28_800.0, Priority.LOW: 86_400.0}
 """Time to respond where a rule says nothing: 5 min, 30 min, the shift, the next day."""
@@ -167,12 +168,18 @@ def compile_connection_rules(
 def compile_uplink_rules(
     uplinks: Iterable[str], specs: Mapping[str, Any], document: Document, where: Where
 ) -> list[Rule]:
-    """The gateway's own rule `uplink_backlog` for each uplink; its equipment is `uplink:<name>`.
+    """The gateway's own rules for each uplink, `uplink_backlog` and `uplink_rejects`, of equipment `uplink:<name>`.
 
-    It is true while the engine's connection `uplink:<name>` is down.
+    Each is true while the engine's connection `uplink:<name>:<rule>` is down.
     """
-    named = [(f"uplink:{name}", f"uplink:{name}") for name in uplinks]
-    return _gateway_rules("uplink_backlog", named, specs, document, where)
+    names = list(uplinks)
+    return [
+        found
+        for rule in _UPLINK
+        for found in _gateway_rules(
+            rule, [(f"uplink:{name}", f"uplink:{name}:{rule}") for name in names], specs, document, where
+        )
+    ]
 
 
 def compile_override_rules(

@@ -49,7 +49,7 @@ def register(subparsers: Subparsers) -> None:
     register_backtest(steps)
     journal = steps.add_parser("journal", help="what happened, oldest first")
     journal.add_argument(
-        "--kind", default="alarm", help="alarm, incident, order, command, push, or all (default: alarm)"
+        "--kind", default="alarm", help="alarm, incident, order, command, push, uplink ... or all (default: alarm)"
     )
     journal.add_argument(
         "--as",
@@ -133,5 +133,5 @@ def _entry(row: Mapping[str, Any], lang: Language) -> tuple[object, ...]:
     body = row.get("body") or {}
     event = body.get("event") or body.get("result") or ""
     note = body.get("note") or body.get("reason") or ""
-    who_and_why = " · ".join(say(each, lang) for each in (body.get("who"), note) if each)
+    who_and_why = " · ".join(say(each, lang) for each in (body.get("who"), note, body.get("example")) if each)
     return row["seq"], local(row.get("time")), row["kind"], row["subject"], say(event, lang), who_and_why

@@ -147,10 +147,11 @@ def _storage(row: Row) -> Sequence[object]:
 
 
 def _uplink(row: Row, lang: Language) -> Sequence[object]:
-    lag = row.get("lag_s")
+    lag, refused = row.get("lag_s"), row.get("reject_reason")
+    why = say(row.get("reason"), lang) or (f"{word('rejected', lang)}: {refused}" if refused else "")
     return (
         row["name"], row["type"], word(row["state"], lang), "" if lag is None else f"{lag:.0f}",
-        row.get("backlog"), row.get("rate"), row.get("rejected"), say(row.get("reason"), lang),
+        row.get("backlog"), row.get("rate"), row.get("rejected"), why,
     )  # fmt: skip
 
 

@@ -365,6 +365,7 @@ class UplinkView(View):
     sent: int | None = Field(default=None, description="Rows acknowledged since the uplink was opened.")
     events: int | None = Field(default=None, description="Alarms and orders acknowledged since it was opened.")
     rejected: int | None = Field(default=None, description="Rows that the far end will never take, since ever.")
+    reject_reason: str | None = Field(default=None, description="Why the last of them was refused.")
     reason: str | None = Field(default=None, description="Why it is down.")
 
 

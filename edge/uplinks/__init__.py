@@ -157,6 +157,10 @@ class Uplink:
         stats = self._sender.stats if self._sender else self._stats
         return None if stats.state == "connecting" else stats.lag_s(self._clock.wall_ns())
 
+    def since_reject_s(self) -> float | None:
+        """How long ago something was last refused for good; infinite where never, None until that is known."""
+        return self._rejects.since_s() if self._memory.opened else None
+
     def status(self) -> dict[str, Any]:
         """Its row in the list of uplinks."""
         stats = self._sender.stats if self._sender else self._stats
@@ -170,6 +174,7 @@ class Uplink:
             "sent": stats.sent,
             "events": stats.events,
             "rejected": self._rejects.total,
+            "reject_reason": self._rejects.reason,
             "reason": stats.last_error if stats.state != "up" else None,
         }
 

@@ -63,6 +63,11 @@ class Memory:
         self._clerk = clerk
         self._body: dict[str, Any] | None = None
 
+    @property
+    def opened(self) -> bool:
+        """Whether it remembers what there is."""
+        return self._body is not None
+
     async def open(self) -> None:
         """Remember; the first time only."""
         if self._body is None:
@@ -72,13 +77,17 @@ class Memory:
         """A number; 0 where none was kept."""
         return int((self._body or {}).get(key, 0))
 
+    def text(self, key: str) -> str:
+        """Words; empty where none were kept."""
+        return str((self._body or {}).get(key, ""))
+
     def knows(self, key: str) -> bool:
-        """Whether a number was kept."""
+        """Whether it was kept."""
         return key in (self._body or {})
 
-    async def keep(self, **numbers: int) -> None:
-        """Write numbers down; on the disk when this returns."""
-        self._body = {**(self._body or {}), **numbers}
+    async def keep(self, **facts: int | str) -> None:
+        """Write numbers or words down; on the disk when this returns."""
+        self._body = {**(self._body or {}), **facts}
         await self._clerk.keep({(KIND, self._name): dict(self._body)})
 
     async def note(self, body: dict[str, Any]) -> None:

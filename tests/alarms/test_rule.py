@@ -182,6 +182,7 @@ def test_equipment_without_points_cannot_fall_silent() -> None:
 GATEWAY = """
 line_offline: {code: GW-01, name: {zh: 离线, en: Offline}, advice: {zh: 查, en: Look}, priority: high, on_delay: 10s}
 uplink_backlog: {code: GW-04, name: {zh: 积压, en: Backlog}, advice: {zh: 查, en: Look}, priority: medium}
+uplink_rejects: {code: GW-08, name: {zh: 拒收, en: Rejects}, advice: {zh: 查, en: Look}, priority: low}
 """
 
 
@@ -193,7 +194,9 @@ def test_the_gateway_has_rules_for_each_connection_and_uplink() -> None:
     assert not document.faults
     assert [rule.id for rule in lines] == ["connection:pump-room.line_offline", "connection:lora.line_offline"]
     assert [rule.condition for rule in lines] == [Linked("pump-room", up=False), Linked("lora", up=False)]
-    assert [rule.condition for rule in uplinks] == [Linked("uplink:cloud", up=False)]
+    assert [rule.condition for rule in uplinks] == [
+        Linked("uplink:cloud:uplink_backlog", up=False), Linked("uplink:cloud:uplink_rejects", up=False)
+    ]  # fmt: skip
 
 
 def test_a_gateway_rule_that_nobody_knows_is_a_mistake() -> None:

@@ -26,7 +26,8 @@ def test_status_shows_everything_at_a_glance(daemon: Daemon, run: Run) -> None:
     shares = "pump-1 40% (planned 38%), sump-1 31% (planned 13%), pump-2 3% (planned 20%)"
     assert f"pump-room: of this bus take {shares}\n" in out
     assert "10.0.0.7:502 refuses the connection" in out
-    assert "north\tmqtt\tdown\t5412\t20113\t0.0\t4" in out
+    assert "north\tmqtt\tdown\t5412\t20113\t0.0\t4\tbroker.example.org does not answer" in out
+    assert "cloud\tinfluxdb\tup\t1\t12\t41.5\t2\trejected: 422: field type conflict" in out
     assert "WO-000004" not in out  # verified: nothing left to do
     assert "12.3 MB" in out
     assert "packed 5, light 7" in out

@@ -411,7 +411,8 @@ class FakeDesk:
 
     def uplinks(self) -> list[Row]:
         return [
-            {"name": "cloud", "type": "influxdb", "state": "up", "lag_s": 0.8, "backlog": 12, "rejected": 0,
+            {"name": "cloud", "type": "influxdb", "state": "up", "lag_s": 0.8, "backlog": 12, "rejected": 2,
+             "reject_reason": "422: field type conflict",
              "rate": 41.5, "sent": 812_331, "events": 0, "reason": None},
             {"name": "north", "type": "mqtt", "state": "down", "lag_s": 5_412.0, "backlog": 20_113, "rejected": 4,
              "rate": 0.0, "sent": 17, "events": 3, "reason": "broker.example.org does not answer"},

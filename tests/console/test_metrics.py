@@ -34,6 +34,8 @@ async def test_health_connections_uplinks_and_alarms_are_there(http: httpx.Async
     assert found["courtyard_connection_overruns_total", pump_room] == 6
     assert found["courtyard_connection_worst_age_seconds", pump_room] == 2.4
     assert found["courtyard_uplink_lag_seconds", north] == 5_412
+    assert found["courtyard_uplink_backlog_rows", north] == 20_113
+    assert found["courtyard_uplink_rows_per_second", north] == 0
     assert found["courtyard_uplink_rejected_rows_total", north] == 4
     assert found["courtyard_alarms", (("priority", "critical"), ("state", "unacknowledged"))] == 1
     assert ("process_cpu_seconds_total", ()) in found

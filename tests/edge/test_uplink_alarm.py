@@ -1,10 +1,12 @@
-"""An uplink that is more than an hour behind is an alarm; its lag is shown everywhere, in both languages."""
+"""An uplink that is more than an hour behind is an alarm, and so is one whose far end refuses something for good."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,10 @@ from drivers.document import Document, Faulty, parse
 from edge.app import run
 from edge.clock import ManualClock
 from edge.console.server import Console
-from edge.gateway import take_lag
+from edge.gateway import take_uplink_limits
 from edge.house import House
 from edge.site_file import load_site
+from edge.store.ledger import open_ledger
 from tests.support import eventually, free_port
 
 
@@ -63,10 +66,24 @@ async def test_an_hour_behind_is_an_alarm_that_survives_a_restart_and_clears_whe
         [status] = house.desk.uplinks()
         assert status["lag_s"] >= 3600
         assert (status["state"], status["backlog"]) == ("down", 1)
+    async with far_end(port) as taken, living(tmp_path, clock, port) as house:
+        assert [each["id"] for each in house.desk.alarms()] == ["uplink:cloud.uplink_backlog"]
+        await eventually(lambda: taken)
+        await eventually(lambda: house.uplinks["cloud"].lag_s() == 0)
+        await pass_time(clock, 120)
+        await eventually(lambda: not house.desk.alarms()[0]["active"])
+
+
+@asynccontextmanager
+async def far_end(port: int) -> AsyncIterator[list[str]]:
+    """Takes every line but those that end with 7; yields what it has taken."""
     taken: list[str] = []
 
     async def write(request: web.Request) -> web.Response:
-        taken.append((await request.read()).decode())
+        lines = (await request.read()).decode().splitlines()
+        if any("=7" in line for line in lines):
+            return web.json_response({"code": "invalid", "message": "no sevens here"}, status=422)
+        taken.extend(lines)
         return web.Response(status=204)
 
     app = web.Application()
@@ -74,25 +91,83 @@ async def test_an_hour_behind_is_an_alarm_that_survives_a_restart_and_clears_whe
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
-    async with living(tmp_path, clock, port) as house:
-        assert [each["id"] for each in house.desk.alarms()] == ["uplink:cloud.uplink_backlog"]
-        await eventually(lambda: taken)
-        await eventually(lambda: house.uplinks["cloud"].lag_s() == 0)
-        await pass_time(clock, 120)
-        await eventually(lambda: not house.desk.alarms()[0]["active"])
-    await runner.cleanup()
+    try:
+        yield taken
+    finally:
+        await runner.cleanup()
 
 
-def test_the_limit_is_a_setting_of_the_gateway_file() -> None:
+async def record(house: House, clock: ManualClock, value: float) -> None:
+    """One reading, and the uplink has its turn."""
+    house.store.append("pump-1", ("pressure",), (value,), None, clock.wall_ns())
+
+    def sent() -> bool:
+        clock.advance(0.01)
+        return house.store.cursor("cloud") == house.store.newest()
+
+    await eventually(sent)
+    await pass_time(clock, 30)
+
+
+async def test_what_the_far_end_refuses_for_good_is_an_alarm_until_an_hour_after_the_last(tmp_path: Path) -> None:
+    clock, port, one = ManualClock(), free_port(), "uplink:cloud.uplink_rejects"
+    async with far_end(port) as taken:
+        async with living(tmp_path, clock, port) as house:
+            await eventually(lambda: {"ticks", "keeper"} <= clock.sleeping())
+            await record(house, clock, 1.5)
+            assert (house.desk.alarms(), len(taken)) == ([], 1)
+            await record(house, clock, 7)
+            [alarm] = await eventually(house.desk.alarms)
+            assert (alarm["id"], alarm["code"], alarm["priority"]) == (one, "GW-08", "low")
+            [status] = house.desk.uplinks()
+            assert (status["state"], status["rejected"]) == ("up", 1)
+            assert status["reject_reason"] == "422: no sevens here"
+            await pass_time(clock, 1800)
+            await record(house, clock, 7)
+            await pass_time(clock, 2400)
+            assert house.desk.alarms()[0]["active"], "the hour runs from the last one"
+        async with living(tmp_path, clock, port) as house:
+            await eventually(lambda: {"ticks", "keeper"} <= clock.sleeping())
+            await pass_time(clock, 60)
+            assert house.desk.alarms()[0]["active"]
+            assert house.desk.uplinks()[0]["rejected"] == 2
+            await pass_time(clock, 1200)
+            await eventually(lambda: not house.desk.alarms()[0]["active"])
+        async with living(tmp_path, clock, port) as house:
+            await eventually(lambda: {"ticks", "keeper"} <= clock.sleeping())
+            await pass_time(clock, 600)
+            assert not house.desk.alarms()[0]["active"], "what was refused long ago is not told again"
+            assert house.desk.uplinks()[0]["rejected"] == 2
+    with closing(sqlite3.connect(tmp_path / "state" / "ledger.db")) as db:
+        told = db.execute("SELECT body FROM journal WHERE kind = 'alarm' ORDER BY rowid").fetchall()
+        assert [json.loads(body)["event"] for (body,) in told] == ["raised", "cleared"]
+
+
+async def test_an_alarm_about_a_reject_is_raised_though_the_box_died_before_it_could_be(tmp_path: Path) -> None:
+    clock, port = ManualClock(), free_port()
+    async with far_end(port):
+        (tmp_path / "state").mkdir()
+        async with open_ledger(tmp_path / "state" / "ledger.db") as ledger:
+            kept = {"rejected": 1, "reject_ns": clock.wall_ns(), "reject_reason": "too long"}
+            await ledger.commit([], {("uplink", "cloud"): kept})
+        async with living(tmp_path, clock, port) as house:
+            await eventually(lambda: {"ticks", "keeper"} <= clock.sleeping())
+            await pass_time(clock, 60)
+            [alarm] = await eventually(house.desk.alarms)
+            assert (alarm["code"], alarm["active"]) == ("GW-08", True)
+
+
+@pytest.mark.parametrize(("rule", "key"), [("uplink_backlog", "lag"), ("uplink_rejects", "calm")])
+def test_the_limits_are_settings_of_the_gateway_file(rule: str, key: str) -> None:
     def read(keys: str) -> tuple[float, Document]:
-        document = parse(f"alarms:\n  uplink_backlog: {{code: GW-04, {keys}}}\n", Document("gateway.yaml"))
-        return take_lag(document), document
+        document = parse(f"alarms:\n  {rule}: {{code: GW-04, {keys}}}\n", Document("gateway.yaml"))
+        return getattr(take_uplink_limits(document), key), document
 
     assert read("priority: low")[0] == 3600
-    lag_s, document = read("lag: 10m")
-    assert (lag_s, document.get("alarms", "uplink_backlog")) == (600, {"code": "GW-04"})
-    [fault] = read("lag: never")[1].faults
-    assert "lag" in str(fault)
+    seconds, document = read(f"{key}: 10m")
+    assert (seconds, document.get("alarms", rule)) == (600, {"code": "GW-04"})
+    [fault] = read(f"{key}: never")[1].faults
+    assert key in str(fault)
 
 
 def test_files_of_tls_are_looked_for_beside_the_site_file_when_it_is_checked(tmp_path: Path) -> None:

@@ -217,7 +217,8 @@ async def test_rejected_lines_are_counted_for_good_and_never_hold_the_rest(wire:
                 store.append("pump-1", row.points, row.values, None, row.time_ns)
     assert sorted(wire.stored) == sorted(set(wire.stored))
     assert len(wire.stored) == 270
-    assert books.state["uplink", "cloud"] == {"rejected": 30}
+    kept = books.state["uplink", "cloud"] or {}
+    assert (kept["rejected"], kept["reject_reason"]) == (30, "422: no sevens here")
     (_, first), (_, second) = books.entries
     assert (first.subject, first.body["event"], first.body["rows"]) == ("cloud", "set aside", 4)
     assert first.body["reason"] == "422: no sevens here"

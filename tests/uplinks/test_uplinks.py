@@ -158,7 +158,7 @@ async def test_uplinks_whose_far_ends_are_away_say_why_and_what_waits(store: Rea
         assert f"127.0.0.1:{port}" in status.pop("reason")
         assert status == {
             "name": name, "type": kind, "state": "down", "lag_s": 10.5, "backlog": 1, "sent": 0, "rejected": 0,
-            "rate": 0.0, "events": 0,
+            "rate": 0.0, "events": 0, "reject_reason": None,
         }  # fmt: skip
         house.uplinks[name].announce("alarm", "pump-1.dry", {"id": "pump-1.dry", "state": "unacknowledged"})
     for task in tasks:

@@ -57,10 +57,11 @@ export function uplinkRow(row) {
   const facts = [
     typeof row.lag_s === "number" ? `${t("lag")} ${span(row.lag_s)}` : "",
     typeof row.backlog === "number" ? `${t("backlog")} ${number(row.backlog)}` : "",
-    row.rate ? `${number(row.rate)} ${t("rowsPerS")}` : "",
-    row.rejected ? `⚠ ${t("rejected")} ${number(row.rejected)}` : "",
+    typeof row.rate === "number" ? `${number(row.rate)} ${t("rowsPerS")}` : "",
+    typeof row.rejected === "number" ? `${row.rejected ? "⚠ " : ""}${t("rejected")} ${number(row.rejected)}` : "",
   ];
-  return el("li", { class: `card link s-${row.state}` }, linkHead(row), el("p.facts", {}, facts.filter(Boolean).join(" · ")), row.reason ? el("p.why", {}, say(row.reason)) : null);
+  const whys = [row.reason ? say(row.reason) : "", row.reject_reason ? `${t("rejected")}: ${row.reject_reason}` : ""].filter(Boolean);
+  return el("li", { class: `card link s-${row.state}` }, linkHead(row), el("p.facts", {}, facts.filter(Boolean).join(" · ")), whys.map((why) => el("p.why", {}, why)));
 }
 
 function linkHead(row) {
