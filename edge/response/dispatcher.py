@@ -46,6 +46,8 @@ class PushRecord:
     """Why it was not delivered; names no key and no whole phone number."""
     text: str
     """As it was sent, phone numbers masked."""
+    over: bool = False
+    """It says that the alarm is over, or the order finished."""
 
     def to_body(self) -> dict[str, object]:
         """As JSON keeps it."""
@@ -289,16 +291,18 @@ class Dispatcher:
         )
 
     async def _settle(self, case: Case, way: Way, outcome: Outcome | None) -> None:
-        _, recipient, channel = way
+        step, recipient, channel = way
         if outcome is None or outcome.final:
+            unaware = recipient not in case.reached
             case.settled(way, outcome is not None and outcome.error is None)
-            if case.resolved is not None and way[0] != RESOLVED and outcome is not None and outcome.error is None:
+            if case.resolved is not None and unaware and recipient in case.reached:
                 self._push_all(case, RESOLVED, recipient)  # it was on its way while the alarm went
             self._touch(case)
         if outcome is not None:
             ok, text = outcome.error is None, mask(outcome.text)
             now_ns = self._clock.wall_ns()
-            await self._record(PushRecord(case.notice.id, recipient, channel, now_ns, ok, outcome.error, text))
+            over = step == RESOLVED
+            await self._record(PushRecord(case.notice.id, recipient, channel, now_ns, ok, outcome.error, text, over))
 
     def _touch(self, case: Case) -> None:
         """Draw the consequences of a change: go on, begin again, or be done."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -92,6 +93,8 @@ class Lane:
                 channel = await stack.enter_async_context(open_channel(self._settings, self._folder, self._clock))
             except (ChannelError, OSError) as error:
                 channel = _Closed(str(error))
+            except Exception as error:  # one channel that cannot be opened is no reason to tell nobody
+                channel = _Closed(f"cannot be opened ({_place(error)})")
             size = channel.per_minute
             bucket = Bucket(size, size // 3) if size else None
             while True:
@@ -130,7 +133,7 @@ class Lane:
         message = pushes[0].message if len(pushes) == 1 else self._digest(pushes, channel.room)
         attempts = 1 if self.down else ATTEMPTS
         for attempt in range(1, attempts + 1):
-            await self._token(bucket, message.urgent)
+            await self._token(channel, bucket, message.urgent)
             if not any(push.wanted() for push in pushes):
                 for push in pushes:
                     await push.settle(None)
@@ -144,19 +147,32 @@ class Lane:
                 await push.settle(outcome)
             if error is None or final:
                 return
-            await self._clock.sleep(_pause_s(error, attempt))
+            await self._pause(channel, bucket, _pause_s(error, attempt), message.urgent)
 
-    async def _token(self, bucket: Bucket | None, urgent: bool) -> None:
+    async def _token(self, channel: Channel, bucket: Bucket | None, urgent: bool) -> None:
         while bucket and (wait_s := bucket.wait_s(self._clock.mono_s(), urgent)) > 0:
-            await self._clock.sleep(wait_s)
+            await self._pause(channel, bucket, wait_s, urgent)
         if bucket:
             bucket.spend(self._clock.mono_s())
+
+    async def _pause(self, channel: Channel, bucket: Bucket | None, seconds: float, urgent: bool) -> None:
+        """Wait; unless it is critical itself that waits, what is critical and comes meanwhile goes out first."""
+        end_s = self._clock.mono_s() + seconds
+        while (left_s := end_s - self._clock.mono_s()) > 0:
+            if urgent:
+                await self._clock.sleep(left_s)
+            elif self._urgent:
+                await self._deliver(channel, bucket, [self._urgent.popleft()])
+            else:
+                await wake_or_wait(self._wake, self._clock, left_s)
 
     async def _attempt(self, channel: Channel, message: Message) -> ChannelError | None:
         try:
             await channel.send(message)
         except ChannelError as error:
             return error
+        except Exception as error:  # nor is one that stumbles over a message
+            return ChannelError(f"failed unexpectedly ({_place(error)})")
         return None
 
     def _note(self, error: ChannelError | None) -> None:
@@ -197,6 +213,12 @@ class _Closed:
 
     async def send(self, message: Message) -> None:
         raise ChannelError(self._reason)
+
+
+def _place(error: Exception) -> str:
+    """What failed and where, without the error's own words: they may quote an address, which contains the key."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
 
 
 def _pause_s(error: ChannelError, attempt: int) -> float:

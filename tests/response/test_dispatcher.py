@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -436,6 +437,82 @@ async def test_a_channel_that_cannot_be_opened_is_a_failure_of_its_pushes_only(
     async with at_work(room_of(spec)) as room:
         room.dispatcher.notify(notice())
         assert await room.outcome(2) == [("desk", "ntfy", False), ("lead", "group", True)]
+
+
+async def test_whoever_is_told_on_two_channels_hears_once_on_each_that_it_is_over(service: Service) -> None:
+    service.script.extend([Answer(hang=True), Answer(hang=True)])
+    spec = duty({"one": wecom(service), "two": wecom(service)}, LADDERS,
+                desk={"name": "d", "channels": ["one", "two"]}, lead=LEAD | {"channels": ["one"]})  # fmt: skip
+    async with at_work(room_of(spec)) as room:
+        room.dispatcher.notify(notice())
+        await eventually(lambda: len(service.asked) == 2)
+        room.dispatcher.resolved(notice(resolved=True))
+        service.release.set()
+        outcomes = await room.outcome(4)
+    assert sorted(outcomes) == [("desk", "one", True)] * 2 + [("desk", "two", True)] * 2
+    assert sorted(text[:4] for text in service.texts) == ["【恢复】"] * 2 + ["【紧急】"] * 2
+    assert sorted((each.channel, each.over) for each in room.records) == [
+        ("one", False), ("one", True), ("two", False), ("two", True),
+    ]  # fmt: skip
+
+
+async def test_a_fault_of_one_channel_is_a_failed_push_and_the_next_one_is_called(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def exhausted(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", exhausted)
+    channels = {"book": {"type": "file", "path": "pushes.jsonl"}, "group": wecom(service)}
+    spec = duty(channels, LADDERS, desk={"name": "d", "channels": ["book"]}, lead=LEAD)
+    async with at_work(room_of(spec, folder=tmp_path)) as room:
+        room.dispatcher.notify(notice())
+        assert await room.outcome(2) == [("desk", "book", False), ("lead", "group", True)]
+    assert str(room.records[0].error).startswith("failed unexpectedly (RuntimeError in test_dispatcher.py, line ")
+    assert "thread" not in caplog.text  # an error's own words may quote an address, which contains the key
+
+
+async def test_a_channel_that_cannot_even_be_made_keeps_nobody_from_being_told(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:1")  # httpx refuses such a proxy when a client is made
+    channels = {"group": wecom(service), "book": {"type": "file", "path": "pushes.jsonl"}}
+    spec = duty(channels, LADDERS, desk={"name": "d", "channels": ["group"]}, lead=LEAD | {"channels": ["book"]})
+    async with at_work(room_of(spec, folder=tmp_path)) as room:
+        room.dispatcher.notify(notice())
+        assert await room.outcome(2) == [("desk", "group", False), ("lead", "book", True)]
+
+
+async def test_what_is_critical_does_not_wait_for_what_is_tried_again(service: Service) -> None:
+    service.script.append(Answer({"errcode": 45009, "errmsg": "freq"}))
+    async with at_work(room_of(duty({"group": wecom(service)}, LADDERS, desk=DESK, lead=LEAD))) as room:
+        room.dispatcher.notify(notice("light-1.out", "low"))
+        await eventually(lambda: len(room.records) == 1)
+        await held_back(room)  # the pause before the second attempt
+        room.dispatcher.notify(notice())
+        await eventually(lambda: len(room.records) == 2)
+        assert [each.notice_id for each in room.records] == ["light-1.out", "lift-1.trapped"]
+        await room.elapse_until(lambda: len(room.records) == 3)
+    assert [each.ok for each in room.records] == [False, True, True]
+
+
+async def test_what_is_critical_does_not_wait_for_the_rate_of_what_is_tried_again(service: Service) -> None:
+    async with at_work(room_of(duty({"group": wecom(service)}, LADDERS, desk=DESK, lead=LEAD))) as room:
+        for number in range(9):
+            room.dispatcher.notify(notice(f"light-{number}.out", "low"))
+        await eventually(lambda: len(room.records) == 9)
+        service.script.append(Answer(b"", status=503))
+        room.dispatcher.notify(notice("light-9.out", "low"))  # the last token that is not kept back
+        await eventually(lambda: len(room.records) == 10)
+        await held_back(room)
+        room.clock.advance(2)  # the second attempt is due and waits for a token
+        await let_run()
+        await held_back(room)
+        room.dispatcher.notify(notice())
+        await eventually(lambda: len(room.records) == 11)
+        assert room.records[10].notice_id == "lift-1.trapped"
+        await room.elapse_until(lambda: len(room.records) == 12)
+    assert room.records[11].ok
 
 
 async def test_a_failing_record_ends_the_dispatcher(service: Service) -> None:

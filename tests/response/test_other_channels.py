@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +65,29 @@ async def test_a_file_that_cannot_be_written_says_which_and_why(tmp_path: Path) 
     async with open_channel(settings(type="file", path="no/such/file"), tmp_path, ManualClock()) as channel:
         with pytest.raises(ChannelError, match=r"no/such/file cannot be written: No such file or directory; check"):
             await channel.send(message())
+
+
+async def test_a_file_on_a_disk_that_fills_up_has_whole_lines_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = 100
+
+    def write(handle: int, data: bytes) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = real(handle, data[:room])
+        room -= taken
+        return taken
+
+    real = os.write
+    monkeypatch.setattr(os, "write", write)
+    async with open_channel(settings(type="file", path="pushes.jsonl"), tmp_path, ManualClock(NOON_NS)) as channel:
+        with pytest.raises(ChannelError, match="No space left on device; check disk and permissions"):
+            await channel.send(message("a"))
+        room = 10_000
+        await channel.send(message("b"))
+    assert [json.loads(line)["text"] for line in (tmp_path / "pushes.jsonl").read_text().splitlines()] == ["b"]
 
 
 async def test_blocking_work_leaves_the_loop_free_and_its_errors_come_back() -> None:

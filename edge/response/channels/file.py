@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -55,9 +55,15 @@ class File:
 def _append(path: Path, line: bytes) -> None:
     # Names and phone numbers may stand in it: for the daemon's user only.
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    before = os.fstat(handle).st_size
     try:
-        os.write(handle, line)
+        while line:  # a disk that fills up takes a part of it
+            line = line[os.write(handle, line) :]
         os.fsync(handle)
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(handle, before)  # the next line must not begin in the middle of this one
+        raise
     finally:
         os.close(handle)
 
