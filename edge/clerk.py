@@ -47,10 +47,11 @@ class Clerk:
         self._clock = clock
         self._queue: deque[tuple[Sequence[Happening], asyncio.Future[None] | None]] = deque()
         self._wake = asyncio.Event()
-        self._entries: deque[Entry] = deque(maxlen=WAITING)
+        self._entries: deque[Entry] = deque()
         self._state: dict[tuple[str, str], dict[str, Any] | None] = {}
         self._incidents: dict[str, IncidentEvent] = {}
         """The newest of each incident: its body is made once for a commit, however often it has changed."""
+        self._committing = asyncio.Lock()  # else what could not be written would come after what is newer and was
         self._busy = False
         self._troubled = False
 
@@ -74,7 +75,7 @@ class Clerk:
     async def note(self, kind: str, subject: str, body: dict[str, Any], state: Changes | None = None) -> None:
         """Write an entry of another kind (a command, a push), and the state that it left."""
         self._state.update(state or {})
-        self._entries.append(Entry(kind, subject, self._clock.wall_ns(), body))
+        self._wait((Entry(kind, subject, self._clock.wall_ns(), body),))
         await self._commit()
 
     async def keep(self, state: Changes) -> None:
@@ -128,38 +129,55 @@ class Clerk:
             self._incidents[happening.incident.id] = happening
             if not happening.written:
                 return
-        if len(self._entries) == WAITING:
-            self.lost += 1
         body = happening.to_body()
         if isinstance(happening, IncidentEvent):
-            self._entries.append(Entry("incident", happening.incident.id, happening.time_ns, body))
+            self._wait((Entry("incident", happening.incident.id, happening.time_ns, body),))
         elif isinstance(happening, Transition):
-            self._entries.append(Entry("alarm", happening.alarm.id, happening.time_ns, body))
+            self._wait((Entry("alarm", happening.alarm.id, happening.time_ns, body),))
             self._state["alarm", happening.alarm.id] = happening.alarm.to_body()
         elif isinstance(happening, OrderEvent):
-            self._entries.append(Entry("order", happening.order.id, happening.time_ns, body))
+            self._wait((Entry("order", happening.order.id, happening.time_ns, body),))
             self._state["order", happening.order.id] = happening.order.to_body()
 
     async def _commit(self) -> None:
+        async with self._committing:
+            self._snap()
+            entries, state = list(self._entries), dict(self._state)
+            if not entries and not state:
+                return
+            self._entries.clear()
+            self._state.clear()
+            try:
+                await self._ledger.commit(entries, state)
+            except StoreError as error:
+                self._put_back(entries, state)
+                if not self._troubled:
+                    log.error("the ledger cannot be written, people are told all the same: %s", error)
+                self._troubled = True
+            else:
+                if self._troubled:
+                    log.warning("the ledger can be written again")
+                self._troubled = False
+            self.unwritten = len(self._entries)
+
+    def _snap(self) -> None:
+        """The newest of each incident as it is kept."""
         for name, newest in self._incidents.items():
             gone = newest.event == "forgotten"
             self._state["incident", name] = None if gone else newest.incident.to_body()
         self._incidents.clear()
-        entries, state = list(self._entries), dict(self._state)
-        if not entries and not state:
-            return
-        self._entries.clear()
-        self._state.clear()
-        try:
-            await self._ledger.commit(entries, state)
-        except StoreError as error:
+
+    def _put_back(self, entries: Sequence[Entry], state: Changes) -> None:
+        """What could not be written waits, before what has come meanwhile."""
+        self._wait(entries, before=True)
+        self._state = {**state, **self._state}
+
+    def _wait(self, entries: Sequence[Entry], *, before: bool = False) -> None:
+        """Entries wait for the disk; of too many the oldest go, counted."""
+        if before:
             self._entries.extendleft(reversed(entries))
-            self._state = {**state, **self._state}
-            if not self._troubled:
-                log.error("the ledger cannot be written, people are told all the same: %s", error)
-            self._troubled = True
         else:
-            if self._troubled:
-                log.warning("the ledger can be written again")
-            self._troubled = False
-        self.unwritten = len(self._entries)
+            self._entries.extend(entries)
+        while len(self._entries) > WAITING:
+            self._entries.popleft()
+            self.lost += 1

@@ -128,6 +128,7 @@ class Eras:
         """Stamp anew what can be, forget the eras, let the rows go. Done again where it was cut short."""
         if not self._store.opened:
             return
+        self._store.hold(self._store.given_seq + 1)  # nothing more leaves with a stamp that is about to change
         eras = self._eras()
         ends = [era.first_seq - 1 for era in eras[1:]]
         ends.append(self._store.first_seq - 1 if self._last_seq is None else self._last_seq)

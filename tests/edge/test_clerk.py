@@ -106,3 +106,35 @@ async def test_in_a_storm_what_waits_is_written_in_parts_and_in_order() -> None:
     assert desk.story.count("written") == 4
     parts = "".join("w" if each == "written" else "." for each in desk.story).split("w")[1:]
     assert [len(part) for part in parts] == [TOGETHER, TOGETHER, TOGETHER, 1]
+
+
+async def test_while_the_disk_refuses_the_oldest_entries_go_and_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.clerk.WAITING", 3)
+    desk = Desk()
+    desk.disk.full = True
+    for name in ("a", "b", "c"):
+        await desk.clerk.note("command", name, {})
+    await asyncio.gather(*(desk.clerk.note("command", name, {}) for name in ("d", "e")))
+    assert (desk.clerk.unwritten, desk.clerk.lost) == (3, 2)
+    desk.disk.full = False
+    await desk.clerk.keep({})
+    assert [entry.subject for entry in desk.disk.entries] == ["c", "d", "e"]
+
+
+async def test_a_state_that_could_not_be_written_never_replaces_a_newer_one_that_was() -> None:
+    desk = Desk()
+    refusal, written = asyncio.Event(), desk.disk.commit
+
+    async def refused(entries: Sequence[Entry], state: Mapping[tuple[str, str], Any]) -> list[int]:
+        desk.disk.commit = written  # type: ignore[method-assign]  # there is room for all that comes after
+        await refusal.wait()
+        raise StoreError("disk full")
+
+    desk.disk.commit = refused  # type: ignore[method-assign]
+    older = asyncio.create_task(desk.clerk.keep({("ladder", "a"): {"step": 1}}))
+    newer = asyncio.create_task(desk.clerk.keep({("ladder", "a"): None}))
+    await asyncio.sleep(0.01)
+    refusal.set()
+    await asyncio.gather(older, newer)
+    await desk.clerk.note("command", "x", {})
+    assert desk.disk.state == {("ladder", "a"): None}

@@ -184,6 +184,26 @@ async def test_a_time_that_does_not_come_holds_nothing_for_ever_and_what_has_lef
     assert [row.qualities for row in kept] == [UNKNOWN] * 13 + [None]
 
 
+async def test_no_row_leaves_the_box_while_it_is_being_stamped_anew(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with box.daemon() as daemon:
+        await daemon.read(12, every_s=59)  # over the bound: uplinks are given uncertain rows
+        daemon.store.append("pump-1", ("n",), (13,), UNKNOWN, daemon.time.wall_ns())
+        stamp = daemon.store.restamp
+
+        async def slow(first_seq: int, last_seq: int, shift_ns: int, *, known: bool) -> None:
+            await daemon.send()  # an uplink that looks just now
+            await stamp(first_seq, last_seq, shift_ns, known=known)
+
+        monkeypatch.setattr(daemon.store, "restamp", slow)
+        box.learn_the_time(NOW)
+        await daemon.eras.tick()
+        await daemon.send()
+        assert await daemon.store.read_after(0, 100) == box.sent
+    assert [row.qualities for row in box.sent] == [UNKNOWN] * 12 + [None]
+
+
 async def test_a_box_whose_clock_is_late_but_plausible_is_believed_after_the_bound(box: Box) -> None:
     box.clock = ManualClock(NOW, known=False)
     async with box.daemon() as daemon:
