@@ -31,8 +31,8 @@ def parse_time_ns(text: str, zone: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=ZoneInfo(zone))
     try:
-        whole_s = int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
-    except OverflowError:
+        whole_s = int((moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
+    except OverflowError:  # a day that only begins or ends in the years that there are
         raise ValueError(wrong) from None
     return whole_s * 10**9 + (int(fraction[1].ljust(9, "0")) if fraction else 0)
 

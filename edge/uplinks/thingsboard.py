@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 def _device_name(pattern: str) -> str:
     try:
         made = pattern.format(site="s", equipment="e")
-    except (KeyError, IndexError, ValueError):
+    except (LookupError, ValueError, AttributeError, TypeError):
         raise ValueError(f"{pattern!r} is no name; only {{site}} and {{equipment}} are filled in") from None
     if "{equipment}" not in pattern or not made.strip():
         raise ValueError(f"{pattern!r} gives all devices one name; put {{equipment}} into it")

@@ -11,6 +11,7 @@ this: the batch is halved until the row is found, and that row alone is set asid
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -28,10 +29,16 @@ from pydantic import Field, SecretStr, StringConstraints, field_validator, model
 
 from drivers.driver import Clock
 from edge.uplinks.influxdb import retry_seconds
+from edge.uplinks.lines import plain
 from edge.uplinks.shape import Entry, Row, SiteView, Stats, UplinkDown
 from edge.uplinks.tls import NetworkSettings
 
 TIMEOUT_S = 10.0
+"""For each step of an exchange in which nothing moves."""
+EXCHANGE_S = 120.0
+"""For all of it, whatever the line."""
+ANSWER_BYTES = 16 * 1024
+"""Of an answer no more is read: what it says in words is for people."""
 BODY_BYTES = 256 * 1024
 """A body is not longer than this, unless one row alone is."""
 HOLD_S = 30.0
@@ -187,13 +194,26 @@ class Webhook:
         content = b"%s,%s:[%s]}" % (head[:-1], orjson.dumps(lane), b",".join(item.body for item in items))
         url = self._settings.url
         try:
-            answer = await self._client.post(url, content=content, headers=self._headers(key, content))
+            async with asyncio.timeout(EXCHANGE_S):
+                answer, said = await self._asked(content, self._headers(key, content))
         except httpx.TimeoutException:
             raise UplinkDown(f"{url} does not answer within {TIMEOUT_S:g} s") from None
+        except TimeoutError:
+            raise UplinkDown(f"{url} does not answer within {EXCHANGE_S:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise UplinkDown(f"{url} cannot be reached: {error or type(error).__name__}") from None
         if not answer.is_success:
-            raise self._meaning(answer.status_code, " ".join(answer.text.split())[:200], answer.headers)
+            raise self._meaning(answer.status_code, said, answer.headers)
+
+    async def _asked(self, content: bytes, headers: Mapping[str, str]) -> tuple[httpx.Response, str]:
+        """The answer, and what its beginning says."""
+        beginning = bytearray()
+        async with self._client.stream("POST", self._settings.url, content=content, headers=headers) as answer:
+            async for chunk in answer.aiter_bytes():
+                beginning += chunk
+                if len(beginning) > ANSWER_BYTES:
+                    break
+        return answer, " ".join(plain(beginning.decode("utf-8", "replace")).split())[:200]
 
     def _headers(self, key: str, content: bytes) -> dict[str, str]:
         headers = {name: value.get_secret_value() for name, value in self._settings.headers.items()}

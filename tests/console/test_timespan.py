@@ -31,7 +31,20 @@ def test_nanoseconds_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "yesterday", "2026-02-30", "12:00", "-5", "1e9", "99999-01-01", "2026-5", "١٢٣"]
+    "text",
+    [
+        "",
+        "yesterday",
+        "2026-02-30",
+        "12:00",
+        "-5",
+        "1e9",
+        "99999-01-01",
+        "2026-5",
+        "١٢٣",
+        "0001-01-01",
+        "9999-12-31T23:59:59-01:00",
+    ],
 )
 def test_what_is_no_time_is_told_with_what_is(text: str) -> None:
     with pytest.raises(ValueError, match="2026-03-02"):

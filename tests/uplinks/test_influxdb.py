@@ -186,6 +186,7 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     now = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
     later = format_datetime(now.replace(minute=2), usegmt=True)
     assert [retry_seconds(text, now) for text in ("17", later, "soon", None)] == [17, 120, None, None]
+    assert retry_seconds("Mon, 02 Mar 2026 10:00:00 +99999999999999", now) is None
     assert retry_seconds(format_datetime(now.replace(hour=1), usegmt=True), now) == 0
 
 

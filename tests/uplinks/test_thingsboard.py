@@ -260,7 +260,18 @@ async def test_a_connection_that_goes_again_and_again_costs_no_reading(
         assert server.series["maple.pump-1", "starts"][row.time_ns // 1_000_000] == row.values[2]
 
 
-@pytest.mark.parametrize("name", ["pump", "{site}", "{equipment}{0}", "{equipment", "{other}{equipment}"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pump",
+        "{site}",
+        "{equipment}{0}",
+        "{equipment",
+        "{other}{equipment}",
+        "{site.x}{equipment}",
+        "{site[a]}{equipment}",
+    ],
+)
 def test_a_device_name_must_tell_equipment_apart(name: str) -> None:
     with pytest.raises(ValidationError, match=r"is no name|gives all devices one name"):
         Settings.model_validate({"type": "thingsboard", "device": name})

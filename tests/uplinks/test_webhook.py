@@ -8,6 +8,7 @@ import hmac
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,11 @@ class Server:
 async def server() -> AsyncIterator[Server]:
     made, port = Server(), free_port()
     app = web.Application()
-    app.router.add_post("/hook", made.take)
+
+    async def take(request: web.Request) -> web.StreamResponse:
+        return await made.take(request)  # whichever it has now
+
+    app.router.add_post("/hook", take)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
@@ -129,6 +134,43 @@ async def test_only_what_the_site_file_names_is_sent(server: Server) -> None:
         await uplink.send(rows(4, equipment="light-1"), late=True)
     assert server.rows() == [1]
     assert len(server.heard) == 1
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_answer_without_end_is_read_no_further_than_it_says_something(server: Server, status: int) -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(status=status)
+        await answer.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await answer.write(b"busy " * 1000)
+                await asyncio.sleep(0.001)
+        return answer
+
+    server.take = endless  # type: ignore[method-assign,assignment]
+    async with opened(server) as uplink, asyncio.timeout(5):
+        if status == 200:
+            await uplink.send(rows(1), late=False)
+        else:
+            with pytest.raises(UplinkDown, match=r"answers 500 \(busy busy .{190}\)$"):
+                await uplink.send(rows(1), late=False)
+
+
+async def test_an_answer_that_never_ends_is_no_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def dripping(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(status=500)
+        await answer.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await answer.write(b".")
+                await asyncio.sleep(0.01)
+        return answer
+
+    monkeypatch.setattr(webhook, "EXCHANGE_S", 0.3)
+    server.take = dripping  # type: ignore[method-assign,assignment]
+    async with opened(server) as uplink, asyncio.timeout(5):
+        with pytest.raises(UplinkDown, match=r"does not answer within 0.3 s$"):
+            await uplink.send(rows(1), late=False)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
