@@ -24,7 +24,7 @@ class LayoutTable:
         self.by_number: dict[int, Layout] = {}
         self._db = db
         self._numbers: dict[str, dict[tuple[str, ...], int]] = {}
-        self._seen: dict[int, tuple[tuple[str, ...], str, tuple[int, Chosen]]] = {}
+        self._seen: dict[tuple[str, int], tuple[tuple[str, ...], tuple[int, Chosen]]] = {}
         self._fresh: list[int] = []
         self.learn()
 
@@ -51,13 +51,14 @@ class LayoutTable:
 
         A new layout is written by `write_fresh`, or taken back by `drop_fresh`.
         """
-        seen = self._seen.get(id(points))  # a hash over all names would cost more than the rest of the row
-        if seen is not None and seen[0] is points and seen[1] == equipment:
-            return seen[2]
+        key = equipment, id(points)  # a hash over all names would cost more than the rest of the row
+        seen = self._seen.get(key)
+        if seen is not None and seen[0] is points:
+            return seen[1]
         found = self._find(equipment, points)
         if len(self._seen) >= _REMEMBERED:
             self._seen.clear()
-        self._seen[id(points)] = points, equipment, found
+        self._seen[key] = points, found
         return found
 
     def write_fresh(self) -> None:

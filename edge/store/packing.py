@@ -27,28 +27,29 @@ Qualities = tuple[str, ...] | None
 
 
 def clean(values: Sequence[Value], qualities: Sequence[str] | None) -> tuple[tuple[Value, ...], Qualities]:
-    """Values and qualities as they are kept; None for the qualities where all are good."""
+    """Values and qualities as they are kept; None for the qualities where all are good.
+
+    The length of the values as a vector is the cheapest way to look at all of them, since it is done in C: none is
+    longer than the vector, and NaN, infinity and texts do not come through.
+    """
     values = tuple(values)
-    if _fits(values):
-        kept = values
-    else:
+    try:
+        fits = hypot(*values) < _LONG  # type: ignore[arg-type]  # what is no number is found here
+    except (TypeError, OverflowError):
+        fits = _are_plain(values)
+    if not fits:
         marks = list(qualities or (GOOD,) * len(values))
         pairs = [_clean_one(value, mark) for value, mark in zip(values, marks, strict=True)]
-        kept, qualities = tuple(v for v, _ in pairs), tuple(q for _, q in pairs)
-    if qualities is None or all(mark == GOOD for mark in qualities):
-        return kept, None
-    return kept, tuple(qualities)
+        values, qualities = tuple(v for v, _ in pairs), tuple(q for _, q in pairs)
+    if qualities is None:
+        return values, None
+    qualities = tuple(qualities)
+    return values, None if qualities.count(GOOD) == len(qualities) else qualities
 
 
-def _fits(values: tuple[Value, ...]) -> bool:
-    """Whether nothing is to be done. The length of the values as a vector is the cheapest way to look at all of
-    them, since it is done in C: none is longer than the vector, and NaN, infinity and texts do not come through.
-    """
+def _are_plain(values: tuple[Value, ...]) -> bool:
+    """Whether nothing is to be done, with texts among them: what does not fit is refused, or comes out as `null`."""
     try:
-        return hypot(*values) < _LONG  # type: ignore[arg-type]  # what is no number is found here
-    except (TypeError, OverflowError):
-        pass
-    try:  # texts: what does not fit is refused, and nothing comes out as `null`
         return _PLAIN.issuperset(map(type, values)) and b"null" not in orjson.dumps(values)
     except TypeError:
         return False

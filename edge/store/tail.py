@@ -60,13 +60,11 @@ class Tail:
             return []
         if start < count // 2:
             return list(islice(self._rows, start, end))
-        found = list(islice(reversed(self._rows), count - end, count - start))  # the newest lie at this end
-        found.reverse()
-        return found
+        return self._from_newest(count - end, count - start)
 
     def uncommitted(self) -> list[Row]:
         """The rows that are not on the disk."""
-        return list(islice(self._rows, self._done(), None))
+        return self._from_newest(0, self.waiting())
 
     def waiting(self) -> int:
         """How many rows are not on the disk."""
@@ -76,7 +74,7 @@ class Tail:
         """Rows up to `seq` are on the disk now; those that no uplink is likely to ask for go."""
         self.committed = seq
         self._waiting = sum(len(row.values) + ROW_COST for row in self.uncommitted())
-        while len(self._rows) > KEPT_ROWS and self._rows[0].seq <= seq:
+        for _ in range(min(len(self._rows) - KEPT_ROWS, self._done())):
             self._rows.popleft()
 
     def shift(self, by: int) -> int | None:
@@ -89,4 +87,10 @@ class Tail:
         self._rows = deque(restamped(row, first_seq, last_seq, shift_ns, known=known) for row in self._rows)
 
     def _done(self) -> int:
-        return max(0, self.committed - self._rows[0].seq + 1) if self._rows else 0
+        return min(max(0, self.committed - self._rows[0].seq + 1), len(self._rows)) if self._rows else 0
+
+    def _from_newest(self, begin: int, end: int) -> list[Row]:
+        """Rows counted from the newest, which lie at the near end of a long queue, in order of their numbers."""
+        found = list(islice(reversed(self._rows), begin, end))
+        found.reverse()
+        return found
