@@ -14,7 +14,7 @@ import termios
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from drivers.driver import Clock, Found, PolledLink, ScanWish
+from drivers.driver import Clock, ConnectionDown, Found, PolledLink, ScanWish
 from drivers.modbus.fingerprint import FingerprintKeys
 from drivers.modbus.keys import Limits, RtuSettings, TcpSettings
 from drivers.modbus.planner import ModbusSettings, ReadRequest, line_of
@@ -91,7 +91,13 @@ class ModbusScan:
     ) -> list[Found]:
         found: list[Found] = []
         for number, unit in enumerate(self.units, 1):
-            each = await self._unit(link, settings, unit, clock, told)
+            try:
+                each = await self._unit(link, settings, unit, clock, told)
+            except ConnectionDown as down:
+                if not found:
+                    raise
+                told(f"unit {unit} and those after it were not asked: {down}")
+                break
             if each:
                 told(f"unit {unit} {each.how}" + (f": {', '.join(each.profiles)}" if each.profiles else ""))
                 found.append(each)

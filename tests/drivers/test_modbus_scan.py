@@ -182,6 +182,25 @@ async def test_a_scan_of_nobody_takes_no_longer_than_it_said() -> None:
     )
 
 
+async def test_what_was_found_before_the_line_was_lost_is_kept() -> None:
+    async def gateway(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while (request := await reader.readexactly(12))[6] < 3:
+                writer.write(request[:4] + bytes((0, 3, request[6], 0x83, 2)))
+        writer.close()
+
+    server = await asyncio.start_server(gateway, "127.0.0.1", 0)
+    settings = TcpSettings(type="modbus-tcp", host="127.0.0.1", port=server.sockets[0].getsockname()[1])
+    try:
+        found, told = await run(settings, ScanWish(units=(1, 2, 3, 4), timeout_s=0.3), {})
+        assert list(found) == [1, 2]
+        assert told[-1].startswith("unit 3 and those after it were not asked: connection scan: 127.0.0.1:")
+        with pytest.raises(ConnectionDown):
+            await run(settings, ScanWish(units=(3, 4), timeout_s=0.3), {})
+    finally:
+        server.close()
+
+
 def test_a_line_whose_settings_are_known_is_scanned_at_these_only() -> None:
     plan = scan(rtu("/dev/none", baudrate=19200, parity="E", timeout="200ms"), ScanWish(fixed=True), {})
     assert plan.what == "units 1-32 at 19200 baud, parity E, 0.2 s each"
