@@ -187,7 +187,8 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
         body = push.to_body()
         await clerk.note("push", push.notice_id, body, dispatcher.pending())
         hub.publish(Event("push", body, clock.wall_ns()))
-        clerk.take(incidents.pushed(push.notice_id, push.recipient, push.channel, push.error, push.time_ns))
+        of = push.notice_id, push.recipient, push.channel, push.error, push.time_ns
+        clerk.take(incidents.pushed(*of, over=push.over))
 
     dispatcher = Dispatcher(site.duty, site.info.language, clock, record, site.zone, state)
     dispatcher.restore(await ledger.load("ladder"))

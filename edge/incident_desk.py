@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from drivers.driver import Clock
+from drivers.point import Text
 from edge.alarm_report import alarm_report
 from edge.alarms.alarm import Alarm, AlarmRefused, Transition
 from edge.alarms.machine import ANNUNCIATED
@@ -23,6 +24,7 @@ from edge.incidents.dossier import Trait
 from edge.incidents.incident import SITE, Incident, IncidentRefused
 from edge.incidents.words import line_text
 from edge.parents import CONNECTION, ancestors
+from edge.response.channels import CHANNELS
 from edge.site import Site
 from edge.store.ledger import Ledger, StoreError
 from edge.texts import iso
@@ -121,7 +123,9 @@ class IncidentDesk:
             "timeline": [
                 {
                     "time": iso(line.time_ns), "event": line.event, "alarm": line.alarm, "who": line.who,
-                    "note": line.note, "text": asdict(line_text(line, names.get(line.alarm), self._people)),
+                    "note": line.note, "text": asdict(
+                        line_text(line, names.get(line.alarm), self._people, self._channel)
+                    ),
                 }
                 for line in lines
             ],
@@ -148,6 +152,15 @@ class IncidentDesk:
     def _people(self, recipient: str) -> str:
         known = self._site.duty.recipients.get(recipient)
         return known.name if known else recipient
+
+    def _channel(self, name: str) -> Text:
+        """A channel by its kind; of several of a kind by its name too."""
+        channels = self._site.duty.channels
+        if name not in channels:
+            return Text(name, name)
+        title = CHANNELS[channels[name].type].title
+        alone = sum(each.type == channels[name].type for each in channels.values()) == 1
+        return title if alone else Text(f"{title.zh} {name}", f"{title.en} {name}")
 
     def _where(self, root: str) -> tuple[str, str]:
         """Name and place of what an incident is about."""

@@ -18,7 +18,8 @@ OVER = frozenset({"normal", "shelved", "suppressed", "out_of_service"})
 LINES = 400
 """Lines of one timeline; what people do always has room for as many again."""
 _BY_PEOPLE = frozenset(
-    {"opened", "acknowledged", "onsite", "released", "note", "pushed", "push failed", "merged", "closed", "reopened"}
+    {"opened", "acknowledged", "onsite", "released", "note", "merged", "closed", "reopened"}
+    | {"pushed", "push failed", "pushed over", "push over failed"}
 )
 
 

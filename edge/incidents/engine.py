@@ -212,21 +212,28 @@ class IncidentEngine:
             dossier.released_ns, dossier.released_by = wall_ns, who
 
     def pushed(
-        self, notice_id: str, recipient: str, channel: str, error: str | None, wall_ns: int
+        self, notice_id: str, recipient: str, channel: str, error: str | None, wall_ns: int, *, over: bool = False
     ) -> list[IncidentEvent]:
-        """Somebody was told, or could not be: `notice_id` is an incident's or one of its alarms'."""
-        dossier = self._files.open.get(notice_id) or self._files.of.get(notice_id)
+        """Somebody was told, or could not be: `notice_id` is an incident's or one of its alarms'. `over`: told that
+        it is over."""
+        dossier = self._look_up(notice_id) or self._files.of.get(notice_id)
         if dossier is None:
             return []
         alarm = "" if notice_id == dossier.id else notice_id
-        event = "pushed" if error is None else "push failed"
-        dossier.write(Line(wall_ns, event, alarm, recipient, channel if error is None else f"{channel}: {error}"))
+        if error is None:
+            event, note = "pushed over" if over else "pushed", channel
+        else:
+            event, note = "push over failed" if over else "push failed", f"{channel}: {error}"
+        dossier.write(Line(wall_ns, event, alarm, recipient, note))
         return [dossier.event("updated", wall_ns, alarm)]
 
+    def _look_up(self, incident_id: str) -> Dossier | None:
+        """One that is open or was closed lately."""
+        closed = (each for each in self._files.closed if each.id == incident_id)
+        return self._files.open.get(incident_id) or next(closed, None)
+
     def _find(self, incident_id: str) -> Dossier:
-        found = self._files.open.get(incident_id) or next(
-            (d for d in self._files.closed if d.id == incident_id), None
-        )
+        found = self._look_up(incident_id)
         if found is None:
             raise IncidentRefused("not_found", f"no incident {incident_id!r}; GET /api/v1/incidents lists them")
         return found
@@ -244,10 +251,8 @@ class IncidentEngine:
 
     def incident(self, incident_id: str) -> Incident | None:
         """One that is open or was closed lately."""
-        try:
-            return self._find(incident_id).snapshot()
-        except IncidentRefused:
-            return None
+        dossier = self._look_up(incident_id)
+        return dossier.snapshot() if dossier else None
 
     def of(self, alarm_id: str) -> Incident | None:
         """The incident that an alarm is in, or was in last."""

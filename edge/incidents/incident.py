@@ -130,7 +130,8 @@ class Line:
 
     time_ns: int
     event: str
-    """An event of the incident or of one of its alarms; `pushed`, `push failed`, `held`."""
+    """An event of the incident or of one of its alarms; `held`; `pushed`, `push failed`, and of the news that it is
+    over `pushed over`, `push over failed`."""
     alarm: str = ""
     who: str = ""
     """Who did it; of a push, who was told."""

@@ -34,6 +34,20 @@ def test_an_entrapment_is_one_incident_with_a_timeline() -> None:
     assert (incident.onsite_by, incident.released_by, incident.acked_by) == ("张", "张", "王")
 
 
+def test_who_is_told_that_it_is_over_is_noted_after_its_end_too() -> None:
+    scene = entrapment()
+    scene.cleared("lift-1.trapped", 1200)
+    scene.cleared("lift-1.button", 1200)
+    (incident,) = scene.engine.closed()
+    scene._keep(scene.engine.pushed(incident.id, "desk", "group", None, scene.wall_ns, over=True))
+    scene._keep(scene.engine.pushed(incident.id, "desk", "mail", "HTTP 503", scene.wall_ns, over=True))
+    (incident,) = scene.engine.closed()
+    assert [(line.event, line.note) for line in incident.timeline[-3:]] == [
+        ("closed", ""), ("pushed over", "group"), ("push over failed", "mail: HTTP 503"),
+    ]  # fmt: skip
+    assert incident.state == "closed"
+
+
 def test_release_is_noted_by_itself_when_the_condition_goes() -> None:
     scene = entrapment()
     assert "released" in events(scene.cleared("lift-1.trapped", 1200))

@@ -58,6 +58,13 @@ async def test_a_cut_bus_is_one_incident_and_one_push_that_names_what_hangs_on_i
         assert "影响 6 台设备：1号生活水泵" in text
         await story.live(30)
         assert messages(story, incident["id"])[-1].startswith("【恢复】通信线路离线")
+        row = await story.house.desk.incident(incident["id"])
+        assert row is not None
+        told = [line["text"]["zh"] for line in row["timeline"] if line["event"].startswith("push")]
+        assert told == [
+            "已推送（工程值班） · 运行日志", "已推送（工程值班） · 文件",
+            "推送恢复（工程值班） · 运行日志", "推送恢复（工程值班） · 文件",
+        ]  # fmt: skip
         row = await story.house.desk.incident_step(incident["id"], "ack", "李")
         assert row["state"] == "closed"
         assert story.house.desk.incidents() == []

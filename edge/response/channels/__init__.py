@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from drivers.document import nearest
 from drivers.driver import Clock
+from drivers.point import Text
 from edge.response.channels import apprise_, dingtalk, feishu, file, log, wecom
 from edge.response.channels.channel import Channel, ChannelSettings
 
@@ -20,18 +21,20 @@ from edge.response.channels.channel import Channel, ChannelSettings
 class ChannelType:
     """What a type of channel consists of."""
 
+    title: Text
+    """What staff call it."""
     settings: type[ChannelSettings]
     open: Callable[[Any, Path, Clock], AbstractAsyncContextManager[Channel]]
     """(settings, folder for relative paths, clock) -> the open channel. Raises ChannelError."""
 
 
 CHANNELS: Mapping[str, ChannelType] = {
-    "wecom": ChannelType(wecom.Settings, wecom.open_channel),
-    "dingtalk": ChannelType(dingtalk.Settings, dingtalk.open_channel),
-    "feishu": ChannelType(feishu.Settings, feishu.open_channel),
-    "apprise": ChannelType(apprise_.Settings, apprise_.open_channel),
-    "log": ChannelType(log.Settings, log.open_channel),
-    "file": ChannelType(file.Settings, file.open_channel),
+    "wecom": ChannelType(Text("企业微信", "WeCom"), wecom.Settings, wecom.open_channel),
+    "dingtalk": ChannelType(Text("钉钉", "DingTalk"), dingtalk.Settings, dingtalk.open_channel),
+    "feishu": ChannelType(Text("飞书", "Feishu"), feishu.Settings, feishu.open_channel),
+    "apprise": ChannelType(Text("Apprise", "Apprise"), apprise_.Settings, apprise_.open_channel),
+    "log": ChannelType(Text("运行日志", "the gateway's log"), log.Settings, log.open_channel),
+    "file": ChannelType(Text("文件", "a file"), file.Settings, file.open_channel),
 }
 
 
