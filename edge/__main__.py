@@ -57,10 +57,8 @@ def _site_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, metavar="SITE.yaml", help="the site file")
 
 
-def parser() -> argparse.ArgumentParser:
-    """All commands."""
-    from edge.cli import register_all
-
+def parser(asked: str | None = None) -> argparse.ArgumentParser:
+    """All commands; where one of those below was `asked` for, only these: the rest takes long to load."""
     top = argparse.ArgumentParser(prog="courtyard", description="Edge gateway for a community's equipment room.")
     top.add_argument("--version", action="version", version=f"courtyard {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -95,7 +93,10 @@ def parser() -> argparse.ArgumentParser:
     )
     simulate.set_defaults(act=_simulate)
 
-    register_all(commands)
+    if asked not in commands.choices:
+        from edge.cli import register_all
+
+        register_all(commands)
     return top
 
 
@@ -122,7 +123,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `courtyard`."""
-    arguments = parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser(given[0] if given else None).parse_args(given)
     try:
         return int(arguments.act(arguments))
     except Stopped as stopped:

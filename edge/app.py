@@ -194,5 +194,5 @@ async def serve(config: Path, state: Path) -> int:
 
 
 def _announce(site: Site, house: House, console: Console) -> None:
-    settled()
+    console.served.add_done_callback(lambda _: settled())
     log.info("%s runs: %d equipment, console at %s", site.info.name, len(site.equipment), console.url)

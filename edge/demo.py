@@ -140,7 +140,7 @@ async def demo(arguments: argparse.Namespace) -> int:
                 end = asyncio.get_running_loop().call_later(arguments.for_s, stop.set) if arguments.for_s else None
 
                 def ready(house: House, console: Console) -> None:
-                    settled()
+                    console.served.add_done_callback(lambda _: settled())
                     terminal.begin(house, console.url, len(served.endpoints))
 
                 with terminal:

@@ -315,13 +315,15 @@ async def metrics(request: Request) -> Response:
     return Response(exposition.render(), media_type=CONTENT_TYPE)
 
 
-def build_app(desk: Desk, settings: ConsoleSettings | None = None, clock: Clock | None = None) -> FastAPI:
+def build_app(
+    desk: Desk, settings: ConsoleSettings | None = None, clock: Clock | None = None, streams: Streams | None = None
+) -> FastAPI:
     """The console as an ASGI application. Call it inside the event loop that will serve it."""
     app = FastAPI(title="Courtyard", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.desk = desk
     app.state.settings = settings or ConsoleSettings()
     app.state.clock = clock or SystemClock()
-    app.state.streams = Streams()
+    app.state.streams = streams or Streams()
     app.state.metrics = Metrics(desk)
     app.include_router(v1)
     app.include_router(root)

@@ -1,7 +1,9 @@
-"""The console on a socket: uvicorn in the daemon's own loop, without its signal handlers and access log.
+"""The console on a socket, for as long as the daemon lives.
 
 The socket is bound before anything is served, so that a busy port is one clear line and port 0 gives a port that
-can be read. On leaving, event streams are ended first: an open page never holds up the daemon's end.
+can be read. What serves it (see `serving`) takes a quarter of a start-up's processor time to load: that is done in a
+thread beside the first polls, and whoever asks meanwhile waits that moment. On leaving, event streams are ended
+first: an open page never holds up the daemon's end.
 """
 
 from __future__ import annotations
@@ -9,24 +11,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import importlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-
-import uvicorn
+from typing import TYPE_CHECKING
 
 from drivers.driver import Clock
-from edge.console.api import build_app
 from edge.console.guard import ConsoleSettings, is_loopback
 from edge.console.stream import Streams
-from edge.console.views import Desk
 
-MOST_REQUESTS = 256
-"""Connections and requests at once; more are answered 503 by uvicorn itself."""
-STOP_S = 1
-"""What running requests are given when the console stops."""
+if TYPE_CHECKING:
+    from edge.console.views import Desk
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +35,13 @@ class ConsoleBusy(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """A console that is being served."""
+    """A console that listens."""
 
     host: str
     port: int
     streams: Streams
+    served: asyncio.Future[None]
+    """Done as soon as it answers."""
 
     @property
     def url(self) -> str:
@@ -50,66 +50,44 @@ class Console:
         return f"http://{name}:{self.port}"
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._ending = asyncio.Event()
-
-    async def main_loop(self) -> None:
-        """Nothing is to be done now and then: uvicorn's own wakes a sleeping box ten times a second."""
-        await self.on_tick(0)
-        await self._ending.wait()
-
-    def end(self) -> None:
-        """Let `serve` return, at once."""
-        self.should_exit = True
-        self._ending.set()
-
-    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]  # the daemon has its own
-        return contextlib.nullcontext()
-
-
 @asynccontextmanager
 async def serve_console(
     desk: Desk, host: str, port: int, *, token: str | None = None, clock: Clock | None = None
 ) -> AsyncIterator[Console]:
-    """Serve the console while in the block; port 0 takes any free one. Raises `ConsoleBusy`."""
+    """Serve the console while in the block; port 0 takes any free one. Raises `ConsoleBusy`.
+
+    It listens from the beginning, and answers as soon as what it is made of has been loaded.
+    """
     if token is None and not is_loopback(host):
         raise ConsoleBusy(f"console.listen {host}:{port} is open to the network; set console.token or use 127.0.0.1")
     listening = await _bind(host, port)
     bound = listening.getsockname()[1]
-    app = build_app(desk, ConsoleSettings(host, bound, token), clock)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        log_level="error",
-        access_log=False,
-        lifespan="off",
-        date_header=False,
-        proxy_headers=False,
-        server_header=False,
-        ws="none",
-        limit_concurrency=MOST_REQUESTS,
-        timeout_graceful_shutdown=STOP_S,
-    )
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listening]), name="console")
+    console = Console(host, bound, Streams(), asyncio.get_running_loop().create_future())
+    ended = asyncio.Event()
+    settings = ConsoleSettings(host, bound, token)
+    serving = asyncio.create_task(_serve(desk, settings, clock, listening, console, ended), name="console")
+    serving.add_done_callback(_told)
     try:
-        await _started(server, serving)
-        yield Console(host, bound, app.state.streams)
+        yield console
     finally:
-        app.state.streams.close()
-        server.end()
+        console.streams.close()
+        ended.set()
         with contextlib.closing(listening):
-            await serving
+            await asyncio.wait([serving])
 
 
-async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
-    while not server.started:
-        if serving.done():
-            await serving
-            raise ConsoleBusy("the console did not start; see the log")
-        await asyncio.sleep(0)
+async def _serve(
+    desk: Desk, settings: ConsoleSettings, clock: Clock | None, listening: socket.socket, console: Console,
+    ended: asyncio.Event,
+) -> None:  # fmt: skip
+    serving = await asyncio.to_thread(importlib.import_module, "edge.console.serving")
+    app = serving.build_app(desk, settings, clock, console.streams)
+    await serving.serve(app, listening, console.served, ended)
+
+
+def _told(serving: asyncio.Task[None]) -> None:
+    if not serving.cancelled() and serving.exception() is not None:
+        log.critical("the console is not served; all else goes on", exc_info=serving.exception())
 
 
 async def _bind(host: str, port: int) -> socket.socket:

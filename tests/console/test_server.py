@@ -183,3 +183,23 @@ async def test_what_is_no_http_disturbs_nobody(console: Console) -> None:
         writer.close()
     async with httpx.AsyncClient(base_url=console.url) as http:
         assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_it_listens_at_once_and_answers_as_soon_as_it_is_loaded(desk: FakeDesk) -> None:
+    async with serve_console(desk, "127.0.0.1", 0) as console:
+        assert not console.served.done()
+        async with httpx.AsyncClient(base_url=console.url) as http:
+            assert (await http.get("/healthz")).status_code == 200
+        assert console.served.done()
+
+
+async def test_a_console_that_fails_is_told_and_takes_nobody_with_it(
+    desk: FakeDesk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ImportError("no module named fastapi")
+
+    monkeypatch.setattr("edge.console.serving.build_app", broken)
+    async with serve_console(desk, "127.0.0.1", 0) as console:
+        await eventually(lambda: "the console is not served" in caplog.text)
+        assert not console.served.done()

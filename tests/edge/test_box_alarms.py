@@ -70,6 +70,20 @@ async def test_a_disk_that_takes_nothing_is_an_alarm_until_it_does(
         await eventually(lambda: alarms(house) == [])
 
 
+async def test_an_alarm_of_the_box_that_is_over_when_it_starts_again_clears(tmp_path: Path) -> None:
+    clock = ManualClock(3 * 10**9, known=False)
+    async with living(tmp_path, clock) as house:
+        await pass_time(clock, 610)
+        await eventually(lambda: alarms(house) == [("gateway.clock", "GW-02")])
+    clock.step_wall(1_772_424_000)
+    clock.time_known = True
+    async with living(tmp_path, clock) as house:
+        assert alarms(house) == [("gateway.clock", "GW-02")]
+        await eventually(lambda: {"ticks", "keeper", "clock"} <= clock.sleeping())
+        await pass_time(clock, 15)
+        await eventually(lambda: alarms(house) == [])
+
+
 async def test_a_time_that_does_not_come_is_an_alarm_until_it_does(tmp_path: Path) -> None:
     clock = ManualClock(3 * 10**9, known=False)
     async with living(tmp_path, clock) as house:
