@@ -27,6 +27,10 @@ from edge.timekeeping import Memory, Source, Timekeeper, Turn
 ERA, TIME = "era", "time"
 CLOCK = ("time", "clock")
 """Where the ledger keeps what is known of the time."""
+ENDED = "/era/"
+"""Before the first number of an era: the log's cursor at its last row, once it has ended. It is written together with
+the first row that has a true stamp, so that a kill right then leaves no doubt which rows are to be stamped anew. No
+uplink can have such a name."""
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +69,7 @@ class Eras:
         self._trust_after_s = trust_after_s
         self._earlier: list[Era] = []
         self._present: Era | None = None
-        self._last_seq: int | None = None  # of the present era, once it has ended
+        self._rows: int | None = None  # of the present era, once it has ended; its numbers may be provisional
         self._troubled = False
 
     async def begin(self) -> None:
@@ -95,8 +99,10 @@ class Eras:
         """See what the time does, and set right what came before."""
         turn = self._clock.look()
         if turn is not None:
-            if turn.kind == "known":
-                self._last_seq = self._store.last_seq
+            if turn.kind == "known" and self._present is not None:
+                self._rows = max(0, self._store.last_seq + 1 - self._store.first_seq)
+                if self._store.opened:
+                    self._store.advance(f"{ENDED}{self._store.first_seq}", self._store.last_seq)
             await self._tell(turn)
         if not self._earlier and self._present is None:
             return
@@ -131,10 +137,11 @@ class Eras:
         self._store.hold(self._store.given_seq + 1)  # nothing more leaves with a stamp that is about to change
         eras = self._eras()
         ends = [era.first_seq - 1 for era in eras[1:]]
-        ends.append(self._store.first_seq - 1 if self._last_seq is None else self._last_seq)
+        ends.append(self._store.first_seq - 1 + (self._rows or 0))
+        ended = self._store.cursors()
         try:
             for era, last_seq in zip(eras, ends, strict=True):
-                await self._restamp(era, last_seq)
+                await self._restamp(era, ended.get(f"{ENDED}{era.first_seq}", last_seq))
             gone: State = {(ERA, str(era.first_seq)): None for era in eras}
             await self._ledger.commit([], {**gone, CLOCK: asdict(self._clock.memory())})
         except StoreError as error:
@@ -143,7 +150,10 @@ class Eras:
             self._troubled = True
             if any(self._clock.mono_s() - era.begun_s < self._trust_after_s for era in eras):
                 return  # tried again with the next tick
-        self._earlier, self._present, self._last_seq = [], None, None
+        self._earlier, self._present, self._rows = [], None, None
+        for cursor in ended:
+            if cursor.startswith(ENDED):
+                self._store.drop_cursor(cursor)
         self._store.hold(None)
 
     async def _restamp(self, era: Era, last_seq: int) -> None:

@@ -238,7 +238,7 @@ def open_uplinks(
 def _changes(house: House) -> Iterator[tuple[str, dict[str, Any]]]:
     """Uplinks that have left the site file, with what is given up with them, and those that are new. Told once."""
     store, named = house.store, house.site.uplinks.keys()
-    known = {owner(cursor) for cursor in store.cursors()}
+    known = {owner(cursor) for cursor in store.cursors()} - {""}
     for name in sorted(known - named):
         rows = Places(store, name).behind()
         for cursor in [each for each in store.cursors() if owner(each) == name]:

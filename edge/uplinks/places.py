@@ -104,5 +104,5 @@ class Places:
 
 
 def owner(cursor: str) -> str:
-    """The uplink that a cursor of the log belongs to."""
+    """The uplink that a cursor of the log belongs to; empty where it is none's."""
     return cursor.partition("/")[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,6 +34,7 @@ class Box:
     sent: list[Row] = field(default_factory=list)
     """What the far end has."""
     count: int = 0
+    lives: int = 0
 
     @asynccontextmanager
     async def daemon(self) -> AsyncIterator[Daemon]:
@@ -83,9 +86,24 @@ class Daemon:
         await self.store.flush()
 
 
+@asynccontextmanager
+async def killed(box: Box) -> AsyncIterator[Daemon]:
+    """A daemon that is killed at the end of the block: what lies in its files then is all that the next one has."""
+    box.lives += 1
+    left = box.folder.parent / f"card-{box.lives}"
+    async with box.daemon() as daemon:
+        yield daemon
+        left.mkdir()
+        for path in box.folder.glob("*.db*"):
+            if not path.name.endswith("-shm"):
+                shutil.copy(path, left)
+    box.folder = left
+
+
 @pytest.fixture
 def box(tmp_path: Path) -> Box:
-    return Box(tmp_path)
+    (tmp_path / "card").mkdir()
+    return Box(tmp_path / "card")
 
 
 def ages(rows: list[Row]) -> list[float]:
@@ -114,6 +132,70 @@ async def test_readings_of_1970_reach_the_far_end_once_each_with_true_stamps_aft
     async with box.daemon() as third:  # and on the disk they are the same
         assert await third.store.read_after(0, 100) == box.sent
         assert third.time.known()
+
+
+async def test_two_kills_before_the_time_is_known_cost_what_was_not_written_and_no_order_and_no_stamp(
+    box: Box,
+) -> None:
+    for _ in range(2):
+        async with killed(box) as daemon:
+            assert not daemon.time.known()
+            await daemon.read(5)
+            await daemon.store.flush()
+            await daemon.read(2)  # not written yet when the kill comes
+        box.clock.advance(10)
+    async with box.daemon() as daemon:
+        await daemon.read(3)
+        await daemon.store.flush()
+        held = await daemon.store.work(lambda file: file.read_after(0, None, 100))
+        assert [row.values[0] for row in held] == [*range(1, 6), *range(8, 13), *range(15, 18)]
+        assert {row.qualities for row in held} == {UNKNOWN}
+        assert [row.time_ns for row in held] == sorted(row.time_ns for row in held)
+        assert box.sent == []
+        box.learn_the_time(NOW)
+        await daemon.eras.tick()
+        await daemon.send()
+    assert [row.values[0] for row in box.sent] == [row.values[0] for row in held]
+    assert ages(box.sent) == [*range(36, 31, -1), *range(19, 14, -1), 2, 1, 0]
+    assert {row.qualities for row in box.sent} == {None}
+
+
+@pytest.mark.parametrize("read_before", [5, 0])
+async def test_a_kill_just_when_the_time_has_become_known_stamps_anew_what_came_before_and_that_only(
+    box: Box, monkeypatch: pytest.MonkeyPatch, read_before: int
+) -> None:
+    async with killed(box) as daemon:
+        await daemon.read(5)
+        await daemon.store.flush()
+    async with killed(box) as daemon:
+        await daemon.read(read_before)
+        box.learn_the_time(NOW)
+        written = asyncio.Event()
+
+        async def slow(*_: object) -> list[int]:
+            await written.wait()  # the card takes its time; polls go on, and the readings' file is written
+            raise StoreError("killed")
+
+        monkeypatch.setattr(daemon.ledger, "commit", slow)
+        telling = asyncio.create_task(daemon.eras.tick())
+        await asyncio.sleep(0)
+        assert daemon.time.known()
+        for _ in range(3):
+            box.clock.advance(1)
+            box.count += 1
+            daemon.store.append("pump-1", ("n",), (box.count,), None, daemon.time.wall_ns())
+        await daemon.store.flush()
+        assert await daemon.store.read_after(0, 100) == []
+        telling.cancel()
+        await asyncio.wait([telling])
+        monkeypatch.undo()
+    async with box.daemon() as daemon:
+        await daemon.eras.tick()
+        await daemon.send()
+        assert not [name for name in daemon.store.cursors() if name != "cloud"]
+    assert [row.values[0] for row in box.sent] == list(range(1, 9 + read_before))
+    assert ages(box.sent) == [*range(read_before + 4, -1, -1), -1, -2, -3]
+    assert {row.qualities for row in box.sent} == {None}
 
 
 async def test_a_kill_between_stamping_and_writing_so_down_stamps_nothing_twice(
