@@ -46,8 +46,8 @@ class Slot:
         first = self.low if number is not None and number == self.high else number  # a counter that was not reset
         climbed = 0 if first is None or number is None else number - first
         return Piece(
-            max(self.good, 1), self.good, numbers, mean * numbers, self.low, self.high, self.start_ns, self.start_ns,
-            self.last, self.mark, self.last, self.mark, self.last, first, number, climbed, mean * length_ns,
+            self.start_ns, self.start_ns, self.good, numbers, self.last, self.mark, self.last,
+            mean * numbers, self.low, self.high, first, number, climbed, mean * length_ns,
             length_ns if numbers else 0, holds=False,
         )  # fmt: skip
 
@@ -125,9 +125,9 @@ class Digest:
             if from_ns <= slot.start_ns < to_ns:
                 yield slot.start_ns, slot.last if slot.mean is None else slot.mean, slot.mark
 
-    def fold(self, steps: Steps, from_ns: int, to_ns: int, *, ordered: bool) -> None:
+    def fold(self, steps: Steps, from_ns: int, to_ns: int) -> None:
         """Give each slot to the step in which it begins; the time-weighted mean of a slot is its mean."""
-        since_ns = from_ns - steps.hold_ns if ordered else from_ns
+        since_ns = from_ns - steps.hold_ns if steps.ordered else from_ns
         for slot in self.slots:
             if from_ns <= slot.start_ns < to_ns:
                 steps.take(slot.piece(self._length_ns))

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
-from edge.store.chunks import FRAME, Chunk, Frame, Packed
+from edge.store.chunks import FRAME, Chunk, Packed
 from edge.store.database import transaction
+from edge.store.frames import Frame
 
 TABLES = """
 CREATE TABLE series (
@@ -86,12 +88,13 @@ class PackedHistory:
         if number is None or frame is None:
             return []
         found = self.db.execute(
-            "SELECT f.body, c.summary, c.body FROM periods p CROSS JOIN chunks c ON c.id = (p.id << ?1 | ?2) "
-            "JOIN chunks f ON f.id = (p.id << ?1 | ?3) WHERE p.last_ns >= ?4 AND p.first_ns < ?5 "
-            "ORDER BY p.first_ns, p.id",
+            "SELECT p.first_ns, p.id, f.body, c.summary, c.body "
+            "FROM periods p CROSS JOIN chunks c ON c.id = (p.id << ?1 | ?2) "
+            "JOIN chunks f ON f.id = (p.id << ?1 | ?3) WHERE p.last_ns >= ?4 AND p.first_ns < ?5",
             (SERIES_BITS, number, frame, from_ns, to_ns),
         )
-        return [Chunk(number, Frame.later(shared), summary, body, floor_ns) for shared, summary, body in found]
+        in_order = sorted(found, key=itemgetter(0, 1))  # SQLite would copy every body to put them in order
+        return [Chunk(number, Frame.later(shared), summary, body, floor_ns) for *_, shared, summary, body in in_order]
 
     def bytes_and_readings(self) -> tuple[int, int]:
         """What all periods together take and hold."""

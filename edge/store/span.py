@@ -50,8 +50,8 @@ class Run(Protocol):
         """Those of a span."""
         ...
 
-    def fold(self, steps: Steps, from_ns: int, to_ns: int, *, ordered: bool) -> None:
-        """Give those of a span to steps; with `ordered` also the one that may hold into it."""
+    def fold(self, steps: Steps, from_ns: int, to_ns: int) -> None:
+        """Give those of a span to steps; where their order counts also the one that may hold into it."""
         ...
 
 
@@ -62,7 +62,7 @@ def answer(asked: Asked, packed: Sequence[Run], fresh: Iterable[Reading]) -> lis
     steps = Steps(asked.every_ns, asked.limit, asked.aggregate, asked.from_ns, asked.to_ns, asked.hold_ns)
     if not asked.ordered:
         for run in packed:
-            run.fold(steps, asked.from_ns, asked.to_ns, ordered=False)
+            run.fold(steps, asked.from_ns, asked.to_ns)
         _add(steps, fresh)
         return steps.results()
     newest = sorted(fresh, key=itemgetter(0))
@@ -70,7 +70,7 @@ def answer(asked: Asked, packed: Sequence[Run], fresh: Iterable[Reading]) -> lis
     while clusters and not (newest and newest[0][0] < clusters[0].end_ns):
         cluster = clusters.pop(0)
         if len(cluster.runs) == 1:
-            cluster.runs[0].fold(steps, asked.from_ns, asked.to_ns, ordered=True)
+            cluster.runs[0].fold(steps, asked.from_ns, asked.to_ns)
         else:
             _add(steps, _woven(asked, cluster.runs))
     _add(steps, _woven(asked, [run for cluster in clusters for run in cluster.runs], newest))

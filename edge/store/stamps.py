@@ -57,7 +57,9 @@ def read_times(data: Reader, count: int) -> tuple[Part, list[int] | None, int]:
     number = data.count()
     bases = [base * unit for base in read(data, number)(0, number)]
     turns, late = read(data, count), read(data, count)
-    return _scaled_sum(turns, late, unit), bases, unit
+    if number == 1:
+        return _scaled_sum(turns, late, unit, bases[0]), None, unit
+    return _scaled_sum(turns, late, unit, 0), bases, unit
 
 
 def at(times: tuple[Part, list[int] | None, int], which: Part, begin: int, end: int) -> Sequence[int]:
@@ -73,7 +75,7 @@ def _scaled(ticks: Part, unit: int) -> Part:
     return lambda begin, end: [tick * unit for tick in ticks(begin, end)]
 
 
-def _scaled_sum(turns: Part, late: Part, unit: int) -> Part:
+def _scaled_sum(turns: Part, late: Part, unit: int, base: int) -> Part:
     return lambda begin, end: [
-        turn * GRID_NS + tick * unit for turn, tick in zip(turns(begin, end), late(begin, end), strict=True)
+        turn * GRID_NS + tick * unit + base for turn, tick in zip(turns(begin, end), late(begin, end), strict=True)
     ]

@@ -29,31 +29,28 @@ IN_ORDER: frozenset[Aggregate] = frozenset({"twa", "increase"})
 
 @dataclass(slots=True)
 class Piece:
-    """Consecutive readings of one point, summed up."""
+    """Consecutive readings of one point, summed up as far as the aggregate needs it that they are for."""
 
-    count: int
-    """Readings, good or not."""
-    good: int
-    numbers: int
-    """Good readings that are numbers; a switch is none."""
-    total: float
-    low: float | None
-    """Least of the numbers; None where there is none."""
-    high: float | None
     first_ns: int
     last_ns: int
-    first: Value
-    first_mark: str
-    last: Value
-    last_mark: str
-    last_good: Value
-    first_number: float | None
-    last_number: float | None
-    rise: float
+    good: int
+    """Good readings."""
+    numbers: int
+    """Good readings that are numbers; a switch is none."""
+    last: Value = None
+    last_mark: str = GOOD
+    last_good: Value = None
+    total: float = 0.0
+    low: float | None = None
+    """Least of the numbers; None where there is none."""
+    high: float | None = None
+    first_number: float | None = None
+    last_number: float | None = None
+    rise: float = 0.0
     """By how much the counter has gone up from the first number to the last, resets taken for zero."""
-    area: float
+    area: float = 0.0
     """Sum of value times the ns that it held, from the first reading to the last."""
-    known_ns: int
+    known_ns: int = 0
     """The part of the time from the first reading to the last in which a good number held."""
     holds: bool = True
     """Whether its last value holds on after it."""
@@ -248,6 +245,7 @@ class Steps:
         self, every_ns: int, limit: int, aggregate: Aggregate, from_ns: int, to_ns: int, hold_ns: int = HOLD_NS
     ) -> None:
         self.every_ns = every_ns
+        self.aggregate: Aggregate = aggregate
         self.full = False
         """Whether a reading has come that found no room: later ones will not either."""
         self._limit = limit
@@ -255,6 +253,8 @@ class Steps:
         self._from, self._to = from_ns, to_ns
         self.hold_ns = hold_ns
         self._steps: dict[int, _Step] = {}
+        self.ordered = aggregate in IN_ORDER
+        """Whether readings must come in order of their time, those shortly before the span too."""
         self._weigh, self._climb = aggregate == "twa", aggregate == "increase"
         self._held: float | None = None  # the good number that holds, and since when
         self._held_ns = 0

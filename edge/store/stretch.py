@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from drivers.point import Value
-from edge.store.chunks import Chunk, Frame
+from edge.store.chunks import Chunk
+from edge.store.frames import Frame
 from edge.store.packed import FRAME_POINT, SERIES_BITS, PackedHistory, Period
 
 Sample = tuple[int, str, Value, str]

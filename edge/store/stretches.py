@@ -9,14 +9,16 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
-from itertools import accumulate, groupby
-from operator import le, mul, sub
+from functools import cached_property
+from itertools import accumulate, compress, groupby
+from math import nan
+from operator import gt, mul, sub
 from typing import Any
 
 from edge.store.packing import GOOD
 from edge.store.sequences import Reader, Writer
 from edge.store.squeeze import squeeze, unsqueeze
-from edge.store.steps import Piece, rise
+from edge.store.steps import Aggregate, Piece, rise
 
 LONGEST_HOLD_NS = 300 * 10**9
 """A value holds at least so long (`steps.HOLD_NS` is never set below): silences up to it are no gaps."""
@@ -29,18 +31,37 @@ def is_apart(times: Sequence[int]) -> bool:
     return max(map(sub, times[1:], times), default=0) <= LONGEST_HOLD_NS
 
 
-def sum_up(times: Sequence[int], values: Sequence[Any], *, ordered: bool) -> Piece:
-    """One or more good numbers in order of time as a piece; with `ordered` also what depends on their order."""
-    count, first, last = len(values), values[0], values[-1]
-    climbed, area = 0.0, 0.0
-    if ordered:
-        rising = all(map(le, values, values[1:]))
-        climbed = last - first if rising else sum(map(rise, values, values[1:]))
-        area = sum(map(mul, values, map(sub, times[1:], times)))
-    return Piece(
-        count, count, count, sum(values), min(values), max(values), times[0], times[-1], first, GOOD, last, GOOD,
-        last, first, last, climbed, area, times[-1] - times[0],
-    )  # fmt: skip
+def area(times: Sequence[int], values: Sequence[Any]) -> float:
+    """Sum of value times the ns until the next."""
+    found: float = sum(map(mul, values, map(sub, times[1:], times)))
+    return found
+
+
+def climb(values: Sequence[Any]) -> float:
+    """By how much a counter has gone up over some numbers: see `steps.rise`.
+
+    Since it begins again at zero where it falls, what counts is how far it has come each time before it fell.
+    """
+    tops = [*compress(values, map(gt, values, values[1:])), values[-1]]
+    risen: float = tops[0] - values[0] + sum(tops[1:])
+    return risen
+
+
+def sum_up(times: Sequence[int], values: Sequence[Any], aggregate: Aggregate) -> Piece:
+    """One or more good numbers in order of time as a piece. The first time and the last will do, but for `twa`."""
+    count, last = len(values), values[-1]
+    piece = Piece(times[0], times[-1], count, count, last, GOOD, last)
+    if aggregate == "mean":
+        piece.total = sum(values)
+    elif aggregate == "min":
+        piece.low = min(values)
+    elif aggregate == "max":
+        piece.high = max(values)
+    elif aggregate == "twa":
+        piece.area, piece.known_ns = area(times, values), times[-1] - times[0]
+    elif aggregate == "increase":
+        piece.first_number, piece.last_number, piece.rise = values[0], last, climb(values)
+    return piece
 
 
 class Stretches:
@@ -52,55 +73,75 @@ class Stretches:
         self._whole = bool(data.count())
         base = data.number()
         words = _unlay(data.take(8 * count * (_WHOLE + _REAL)))
-        integers = array("q", words[: 8 * count * _WHOLE]).tolist()
-        reals = array("d", words[8 * count * _WHOLE :]).tolist()
+        integers, reals = array("q", words[: 8 * count * _WHOLE]), array("d", words[8 * count * _WHOLE :])
         counts, firsts, lasts, first_rows, last_rows = (integers[count * n : count * (n + 1)] for n in range(_WHOLE))
-        self._counts: list[int] = counts
+        self._counts = counts
         """Negative where a reading is not good: such a stretch must be read itself."""
         self.firsts = [base + time_ns for time_ns in firsts]
         """Time of the first reading of each."""
         self.lasts = [base + time_ns for time_ns in lasts]
-        self._rows = list(zip(first_rows, last_rows, strict=True))
-        self._ends = list(accumulate(map(abs, counts), initial=0))
-        self._reals: list[list[float]] = [reals[count * n : count * (n + 1)] for n in range(_REAL)]
+        self._rows = first_rows, last_rows
+        self._totals, self._lows, self._highs, self._first, self._last, self._climbed, self._areas = (
+            reals[count * n : count * (n + 1)] for n in range(_REAL)
+        )
 
     def __len__(self) -> int:
         return len(self.firsts)
 
     def places(self, number: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Where the readings of a stretch begin and end, in the chunk and in the frame."""
-        return (self._ends[number], self._ends[number + 1]), self._rows[number]
+        first, last = self._rows
+        return (self._ends[number], self._ends[number + 1]), (first[number], last[number])
 
-    def good(self, begin: int, end: int) -> bool:
-        """Whether all readings of some stretches are good numbers."""
-        return min(self._counts[begin:end]) > 0
+    def reach(self, number: int) -> float:
+        """None of a stretch's numbers is further from zero."""
+        return max(abs(self._lows[number]), abs(self._highs[number]))
 
-    def apart(self, number: int) -> bool:
-        """Whether what depends on the order of a stretch's readings is known."""
-        area = self._reals[-1][number]
-        return area == area  # noqa: PLR0124  # NaN: a silence
+    def lowest(self, number: int) -> float:
+        """The least of a stretch's numbers."""
+        return self._lows[number]
 
-    def piece(self, begin: int, end: int, *, ordered: bool) -> Piece:
-        """Stretches one after the other, all good, as one piece; with `ordered` one stretch only."""
-        totals, lows, highs, firsts, lasts, climbed, areas = self._reals
-        count = sum(self._counts[begin:end])
-        low, high, first, last, rise_ = (
-            min(lows[begin:end]),
-            max(highs[begin:end]),
-            firsts[begin],
-            lasts[end - 1],
-            0.0,
-        )
-        area, known = 0.0, 0
-        if ordered:
-            rise_, area = climbed[begin], areas[begin]
-            known = self.lasts[begin] - self.firsts[begin]
-        if self._whole:
-            low, high, first, last, rise_ = int(low), int(high), int(first), int(last), int(rise_)
-        return Piece(
-            count, count, count, sum(totals[begin:end]), low, high, self.firsts[begin], self.lasts[end - 1], first,
-            GOOD, last, GOOD, last, first, last, rise_, area, known,
-        )  # fmt: skip
+    def piece(self, begin: int, end: int, aggregate: Aggregate) -> Piece | None:
+        """Stretches one after the other as one piece; None where they must be read themselves.
+
+        So it is where a reading is not good, and for `twa` where there is a silence.
+        """
+        if min(self._counts[begin:end]) <= 0:
+            return None
+        count, last = sum(self._counts[begin:end]), self._number(self._last[end - 1])
+        piece = Piece(self.firsts[begin], self.lasts[end - 1], count, count, last, GOOD, last)
+        if aggregate == "mean":
+            piece.total = sum(self._totals[begin:end])
+        elif aggregate == "min":
+            piece.low = self._number(min(self._lows[begin:end]))
+        elif aggregate == "max":
+            piece.high = self._number(max(self._highs[begin:end]))
+        elif aggregate == "twa":
+            piece.area = sum(self._areas[begin:end]) + sum(self._held[begin : end - 1])
+            piece.known_ns = piece.last_ns - piece.first_ns
+            return piece if piece.area == piece.area else None  # NaN: a silence
+        elif aggregate == "increase":
+            piece.first_number, piece.last_number = self._number(self._first[begin]), last
+            piece.rise = sum(self._climbed[begin:end]) + sum(self._risen[begin : end - 1])
+        return piece
+
+    def _number(self, value: float) -> float:
+        return int(value) if self._whole else value
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(map(abs, self._counts), initial=0))
+
+    @cached_property
+    def _held(self) -> list[float]:
+        """What the last value of each stretch comes to until the next one begins; NaN over a silence."""
+        gaps = map(sub, self.firsts[1:], self.lasts)
+        return [value * gap if gap <= LONGEST_HOLD_NS else nan for value, gap in zip(self._last, gaps, strict=False)]
+
+    @cached_property
+    def _risen(self) -> list[float]:
+        """By how much the first of each stretch but the first is above the last of the one before."""
+        return list(map(rise, self._last, self._first[1:]))
 
     @staticmethod
     def write(
@@ -120,17 +161,17 @@ class Stretches:
             end = begin + sum(1 for _ in same)
             good = marks is None or all(mark == GOOD for mark in marks[begin:end])
             some = values[begin:end]
-            piece = sum_up(times[begin:end], some, ordered=True)
+            when = times[begin:end]
             count = end - begin if good else begin - end
-            apart = piece.area if is_apart(times[begin:end]) else float("nan")
+            known = area(when, some) if is_apart(when) else nan
             for column, number in zip(
                 integers,
-                (count, piece.first_ns - base_ns, piece.last_ns - base_ns, places[begin], places[end - 1] + 1),
+                (count, when[0] - base_ns, when[-1] - base_ns, places[begin], places[end - 1] + 1),
                 strict=True,
             ):
                 column.append(number)
             for real, value in zip(
-                floats, (piece.total, piece.low, piece.high, some[0], some[-1], piece.rise, apart), strict=True
+                floats, (sum(some), min(some), max(some), some[0], some[-1], climb(some), known), strict=True
             ):
                 real.append(value or 0.0)
             begin = end

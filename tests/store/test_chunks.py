@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drivers.point import Value
-from edge.store.chunks import FRAME, Chunk, Frame, PackedRow, pack
+from edge.store.chunks import FRAME, Chunk, PackedRow, pack
+from edge.store.frames import Frame
 from edge.store.packing import GOOD, clean
 from edge.store.span import thin
 from edge.store.steps import AGGREGATES, HOLD_NS, IN_ORDER, Aggregate, Reading, Steps
@@ -95,7 +96,7 @@ def packed_series(kind: str) -> tuple[bytes, dict[int, tuple[bytes | None, bytes
 def folded(kind: str, every: int, aggregate: Aggregate, begin: int, end: int) -> list[Reading]:
     frame, chunks = packed_series(kind)
     steps = Steps(every, 10_000, aggregate, begin, end)
-    Chunk(1, Frame.later(frame), *chunks[1]).fold(steps, begin, end, ordered=aggregate in IN_ORDER)
+    Chunk(1, Frame.later(frame), *chunks[1]).fold(steps, begin, end)
     return steps.results()
 
 

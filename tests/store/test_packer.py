@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from drivers.point import Value
-from edge.store.chunks import Frame
+from edge.store.frames import Frame
 from edge.store.packed import PackedHistory
 from edge.store.packer import Closing, closed, delete_packed, pack_upto
 from edge.store.readings import ReadingsStore, Row, open_readings
