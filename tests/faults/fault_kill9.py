@@ -1,12 +1,18 @@
-"""`kill -9` of the daemon under 4,000 readings a second, the way to the broker cut now and then."""
+"""`kill -9` of the daemon under 4,000 readings a second, the way to the broker cut now and then.
+
+Then a quarter as often on a box without a clock chip: it boots in 1970 again and again, and many kills come before it
+has learnt the time.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import tempfile
 import time
 from pathlib import Path
 
+from tests.faults.box_time import Plan, now_and_then
 from tests.faults.killing import COMMIT_S, Counted, kill_often
 from tests.faults.table import Fault
 from tests.support import free_port, mosquitto_command, running
@@ -14,16 +20,40 @@ from tests.support import free_port, mosquitto_command, running
 SLACK_S = 0.25
 """Beyond the commit interval: what the commit itself may take, and an answer that is on its way."""
 START_S = 2.0
+WITHOUT_CHIP = 4
+"""One kill in so many more, on a box without a clock chip."""
 
 
 def run(times: int) -> list[Fault]:
-    """So many kills, on one state directory."""
+    """So many kills, on one state directory; then on another."""
     seed = int(time.time())
+    without = _kill(max(3, times // WITHOUT_CHIP), seed, now_and_then(random.Random(seed)))
+    return [_fault(_kill(times, seed), seed), _without_chip(without, seed)]
+
+
+def _kill(times: int, seed: int, plan: Plan | None = None) -> Counted:
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
         with running(mosquitto_command(port, folder), port, folder / "mosquitto.log"):
-            found = asyncio.run(kill_often(folder, port, times, seed))
-    return [_fault(found, seed)]
+            return asyncio.run(kill_often(folder, port, times, seed, plan=plan))
+
+
+def _without_chip(found: Counted, seed: int) -> Fault:
+    stamps = found.stamps
+    assert stamps is not None  # looked for where there is a plan
+    counted = (
+        ("seed", str(seed)),
+        ("killed before the time was known", str(found.kills_unknown)),
+        ("readings in the store at the end", str(len(found.stored))),
+        ("  stamped anew or at once, true", f"{stamps.true}, at most {stamps.furthest_s:.2f} s from the answer"),
+        ("  of boots that never knew the time, uncertain", str(stamps.uncertain)),
+        ("  with a wrong stamp or mark, or out of order", _some(stamps.wrong)),
+        ("  stored before a kill and lost, or twice", _some(found.lost + found.doubled)),
+        ("  that never arrived at the subscriber", str(found.missing)),
+        ("told and not in the ledger", _some(found.unwritten)),
+    )
+    well = not (stamps.wrong or found.lost or found.doubled or found.missing or found.unwritten)
+    return Fault("kill -9 before the time is known", found.kills, counted, well)
 
 
 def _fault(found: Counted, seed: int) -> Fault:

@@ -8,10 +8,11 @@ The way to the broker leads through a proxy that can be cut, so that the broker 
 from __future__ import annotations
 
 import asyncio
+import random
 import struct
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,13 +174,19 @@ def write_site(
     broker_port: int | None,
     period_ms: int,
     pushes: str = "pushes.jsonl",
+    *,
+    chip: bool = True,
 ) -> Path:
-    """The site file and its profile; pushes go into a file of that name, in the state directory or where it says."""
+    """The site file and its profile; pushes go into a file of that name, in the state directory or where it says.
+
+    Without a clock `chip` only the kernel can vouch for the time.
+    """
     (folder / "profiles" / "meter").mkdir(parents=True)
     (folder / "profiles" / "meter" / "counting.yaml").write_text(_profile(period_ms))
     lines = [f"site: {{id: {SITE}, name: Killed, timezone: Asia/Shanghai}}", "profiles: profiles"]
     lines += [
         "storage: {commit: 1s}",
+        *(() if chip else ("time: {source: kernel, trust_after: 1h}",)),
         f"console: {{listen: '127.0.0.1:{console_port}'}}",
         *(line.replace("PUSHES", pushes) for line in _DUTY),
         "connections:",
@@ -219,3 +226,37 @@ def _profile(period_ms: int) -> str:
     rule = "code: K-1, name: {zh: 跳闸, en: Tripped}, advice: {zh: 看, en: Look}, priority: low, respond: 15m"
     lines += ["alarms:", f"  tripped: {{{rule}, point: {SWITCH}, is: true}}"]
     return "\n".join(lines) + "\n"
+
+
+async def flap(proxy: Proxy, chance: random.Random) -> None:
+    """The way to the broker is there, and is not."""
+    while True:
+        await asyncio.sleep(chance.uniform(0.2, 3))
+        proxy.cut()
+        await asyncio.sleep(chance.uniform(0.05, 1))
+        proxy.mend()
+
+
+async def toggle(devices: Devices, chance: random.Random) -> None:
+    while True:
+        await asyncio.sleep(chance.uniform(0.2, 0.8))
+        devices.switch = not devices.switch
+
+
+@asynccontextmanager
+async def doing(*works: Any) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def within(seconds: float, predicate: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until it is true, but no longer: what is missing then is counted."""
+    for _ in range(round(seconds * 10)):
+        if await predicate():
+            return
+        await asyncio.sleep(0.1)

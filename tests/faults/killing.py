@@ -18,8 +18,7 @@ import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,8 @@ from edge.store.database import StoreError
 from edge.store.readings_file import ReadingsFile
 from edge.store.state import LEDGER, READINGS, reading
 from edge.texts import iso
-from tests.faults.killed_site import COUNTER, Devices, Ears, Proxy, write_site
+from tests.faults.box_time import BoxTime, Plan, Stamps, stamps
+from tests.faults.killed_site import COUNTER, Devices, Ears, Proxy, doing, flap, toggle, within, write_site
 from tests.support import free_port
 
 START_S = 30.0
@@ -67,18 +67,27 @@ class Counted:
     arrived: int = 0
     beyond: int = 0
     """Readings that arrived and were not yet stored when the kill came: sent out of memory."""
+    kills_unknown: int = 0
+    """Of the kills before the box knew the time."""
+    stamps: Stamps | None = None
+    """What was looked for on a box without a clock chip."""
 
 
 class Killed:
     """The daemon's processes, one after the other, on one state directory."""
 
-    def __init__(self, folder: Path, site: Path, console: int, devices: Devices, state: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, site: Path, console: int, devices: Devices, state: Path | None = None,
+        box: BoxTime | None = None,
+    ) -> None:  # fmt: skip
+        """`box`: the box has no clock chip, and learns the time from there."""
         self.found = Counted()
         self.state = state or folder / "state"
         self.log = folder / "daemon.log"
         self._site = site
         self._console = console
         self._devices = devices
+        self._box = box
         self._process: asyncio.subprocess.Process | None = None
         self._notes = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notes.bind(str(folder / "notify"))
@@ -93,12 +102,17 @@ class Killed:
     async def start(self, kill_after_s: float | None = None) -> bool:
         """Start the next one; returns whether it became ready, which it may not before `kill_after_s`."""
         self._began = {unit: len(times) for unit, times in self._devices.answered.items()}
+        if self._box:
+            self._box.begin(self._began)
         with suppress(BlockingIOError):
             while self._notes.recv(4096):
                 pass
         began = time.monotonic()
         with self.log.open("ab") as log:
-            arguments = ("-m", "edge", "run", "--config", str(self._site), "--state", str(self.state))
+            arguments = ["-m", "edge", "run", "--config", str(self._site), "--state", str(self.state)]
+            if self._box:
+                arguments = ["-m", "tests.faults.box_without_time", str(self._site), str(self.state)]
+                arguments.append(str(self._box.path))
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, *arguments, stdout=log, stderr=log, env=self._environment
             )
@@ -137,6 +151,9 @@ class Killed:
         killed = time.monotonic()
         await self._process.wait()
         self.found.kills += 1
+        if self._box:
+            self.found.kills_unknown += not self._box.known
+            self._box.killed(self.state / LEDGER)
         self._count(killed)
 
     async def stop(self) -> None:
@@ -277,46 +294,31 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def _flap(proxy: Proxy, chance: random.Random) -> None:
-    """The way to the broker is there, and is not."""
-    while True:
-        await asyncio.sleep(chance.uniform(0.2, 3))
-        proxy.cut()
-        await asyncio.sleep(chance.uniform(0.05, 1))
-        proxy.mend()
-
-
-async def _toggle(devices: Devices, chance: random.Random) -> None:
-    while True:
-        await asyncio.sleep(chance.uniform(0.2, 0.8))
-        devices.switch = not devices.switch
-
-
-@asynccontextmanager
-async def _doing(*works: Any) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 async def kill_often(
-    folder: Path, broker: int, times: int, seed: int, *, devices: int = 20, period_ms: int = 100
+    folder: Path,
+    broker: int,
+    times: int,
+    seed: int,
+    *,
+    devices: int = 20,
+    period_ms: int = 100,
+    plan: Plan | None = None,
 ) -> Counted:
-    """Kill a daemon so many times, let the last one catch up, stop it, and count."""
+    """Kill a daemon so many times, let the last one catch up, stop it, and count.
+
+    With a `plan` the box has no clock chip: it is asked after each kill what becomes of its time, unknown at first.
+    """
     chance = random.Random(seed)
     async with AsyncExitStack() as stack:
         made = await stack.enter_async_context(Devices().serve())
         proxy = await stack.enter_async_context(Proxy(broker).serve())
         ears = await stack.enter_async_context(Ears().listen(broker))
         console = free_port()
-        site = write_site(folder, devices, made.port, console, proxy.port, period_ms)
-        daemon = Killed(folder, site, console, made)
+        site = write_site(folder, devices, made.port, console, proxy.port, period_ms, chip=plan is None)
+        box = BoxTime(folder / "time.json") if plan else None
+        daemon = Killed(folder, site, console, made, box=box)
         stack.push_async_callback(daemon.close)
-        async with _doing(_flap(proxy, chance), _toggle(made, chance)):
+        async with doing(flap(proxy, chance), toggle(made, chance)):
             for number in range(times):
                 early = chance.uniform(0.02, 0.9) if number % 8 == 7 else None
                 if await daemon.start(early):
@@ -326,19 +328,25 @@ async def kill_often(
                 else:
                     daemon.found.kills_at_start += 1
                 await daemon.kill()
+                if box and plan:
+                    plan(number + 1, box)
+        if box:
+            box.learn()
         proxy.mend()
         await daemon.start()
         await asyncio.sleep(2)
         made.mute = True
-        await _within(60, daemon.caught_up)
+        await within(60, daemon.caught_up)
         await daemon.stop()
         found = daemon.found
         found.cuts = proxy.cuts
-        await _within(20, lambda: _arrived(found, ears))
+        await within(20, lambda: _arrived(found, ears))
         daemon.check_told(ears)
         found.missing = _missing(found, ears)
         marks = {(unit, counter) for unit, counters in ears.readings.items() for counter in counters}
         found.arrived, found.beyond = len(marks), len(marks - found.stored)
+        if box:
+            found.stamps = stamps(daemon.state / READINGS, box, made.answered)
         with closing(sqlite3.connect(daemon.state / READINGS)) as db:
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert max(Counter(found.stored).values(), default=1) == 1
@@ -347,14 +355,6 @@ async def kill_often(
 
 async def _arrived(found: Counted, ears: Ears) -> bool:
     return not _missing(found, ears)
-
-
-async def _within(seconds: float, predicate: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it is true, but no longer: what is missing then is counted."""
-    for _ in range(round(seconds * 10)):
-        if await predicate():
-            return
-        await asyncio.sleep(0.1)
 
 
 def _missing(found: Counted, ears: Ears) -> int:
