@@ -40,8 +40,8 @@ class Disk:
 
     @property
     def rotten(self) -> int:
-        """How many groups of rows could not be unpacked, as often as they were asked for."""
-        return sum(file.rotten for file in (self._file, self._queried) if file is not None)
+        """How many parts of the file could not be unpacked."""
+        return len(set[str]().union(*(file.rotten for file in (self._file, self._queried) if file is not None)))
 
     async def begin(self, ahead: int) -> tuple[Standing, int]:
         """Open the file and reserve `ahead` numbers; returns where it stands and the newest reserved number."""

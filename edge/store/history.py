@@ -66,7 +66,7 @@ class History:
 
         def search(file: ReadingsFile) -> list[Reading]:
             with snapshot(file.db):
-                packed = PackedHistory(file.db)
+                packed = PackedHistory(file.db, file.rot)
                 old: list[Run] = [*digests(packed, equipment, point, since_ns, asked.to_ns)]
                 old += packed.chunks(equipment, point, since_ns, asked.to_ns, packed.mark(MINUTES.mark))
                 waiting = file.readings(equipment, point, since_ns, asked.to_ns, until)
@@ -99,7 +99,7 @@ class History:
 
         def search(file: ReadingsFile) -> tuple[int, list[Sample]]:
             with snapshot(file.db):
-                packed = PackedStretch(PackedHistory(file.db), wanted)
+                packed = PackedStretch(PackedHistory(file.db, file.rot), wanted)
                 first, upto = _stretch(file, packed, begin, end)
                 if times and min(times) < first:
                     first, upto = min(times), max(first, min(times) + 1)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from edge.store.chunks import FRAME, Chunk, Packed
 from edge.store.database import transaction
 from edge.store.frames import Frame
+from edge.store.sound import Rot, Sound
 
 TABLES = """
 CREATE TABLE series (
@@ -40,6 +41,11 @@ SWEPT = 500
 """Chunks that are deleted at a time."""
 
 
+def _unheard(what: str, why: Exception) -> None:
+    """Whoever unpacks nothing need not listen."""
+    raise why
+
+
 class Period(NamedTuple):
     """What was packed together."""
 
@@ -56,8 +62,10 @@ class Period(NamedTuple):
 class PackedHistory:
     """The packed part of the open file."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, rot: Rot = _unheard) -> None:
+        """`rot` is told what cannot be unpacked any more, and is left out."""
         self.db = db
+        self.rot = rot
 
     # What is told
 
@@ -81,7 +89,7 @@ class PackedHistory:
         ).fetchone()
         return found[0] if found else None
 
-    def chunks(self, equipment: str, point: str, from_ns: int, to_ns: int, floor_ns: int = -(2**63)) -> list[Chunk]:
+    def chunks(self, equipment: str, point: str, from_ns: int, to_ns: int, floor_ns: int = -(2**63)) -> list[Sound]:
         """One point's chunks of the periods that touch a span, by beginning; nothing before `floor_ns`."""
         from_ns = max(from_ns, floor_ns)
         number, frame = self.series(equipment, point), self.series(equipment, FRAME_POINT)
@@ -94,7 +102,11 @@ class PackedHistory:
             (SERIES_BITS, number, frame, from_ns, to_ns),
         )
         in_order = sorted(found, key=itemgetter(0, 1))  # SQLite would copy every body to put them in order
-        return [Chunk(number, Frame.later(shared), summary, body, floor_ns) for *_, shared, summary, body in in_order]
+        what = f"a chunk of {equipment}.{point}"
+        return [
+            Sound(Chunk(number, Frame.later(shared), summary, body, floor_ns), what, self.rot)
+            for *_, shared, summary, body in in_order
+        ]
 
     def bytes_and_readings(self) -> tuple[int, int]:
         """What all periods together take and hold."""

@@ -267,7 +267,7 @@ class ReadingsStore:
     def trouble(self) -> str | None:
         """What staff should know about the log; None where all is well."""
         rotten = self._disk.rotten
-        found = f"{rotten} groups of rows in {self.path.name} cannot be read any more, and are left out"
+        found = f"{rotten} parts of {self.path.name} cannot be read any more, and are left out"
         return self._failing or self._damage or (found if rotten else None)
 
     def stats(self) -> dict[str, float]:

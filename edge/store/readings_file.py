@@ -35,6 +35,8 @@ CHECKED_BYTES = 2**25
 """A file up to this size is checked whole after a stop that was not orderly: a second or so on a card."""
 SPAN_GROUPS = 16
 """Groups in a span of time. Those after the newest span are looked at one by one."""
+ROTTEN = 1_000
+"""Parts that cannot be read any more are counted up to this."""
 TAKEN_OVER = 5_000
 """Rows of an older file that one transaction brings into groups."""
 MIGRATIONS = [
@@ -89,8 +91,8 @@ class ReadingsFile:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         """Raises StoreError (newer schema) or sqlite3.DatabaseError."""
-        self.rotten = 0
-        """Groups that could not be unpacked, and were left out."""
+        self.rotten: set[str] = set()
+        """What could not be unpacked, and was left out; no more than `ROTTEN` of it."""
         self._path = path
         self._db = connect_reading(path, MIGRATIONS) if read_only else _connect(path)
         try:
@@ -389,21 +391,22 @@ class ReadingsFile:
         try:
             return self._packer.rows(first_seq, body, equipment)
         except ValueError as error:
-            self._rot(first_seq, error)
+            self.rot(f"rows from number {first_seq} on", error)
             return []
 
     def _columns(self, first_seq: int, body: bytes) -> Columns:
         try:
             return self._packer.columns(body)
         except ValueError as error:
-            self._rot(first_seq, error)
+            self.rot(f"rows from number {first_seq} on", error)
             return Columns([], [], [], [], {}, {})
 
-    def _rot(self, first_seq: int, error: ValueError) -> None:
-        """One body has gone bad where SQLite has not noticed: the rest of the file is as good as ever."""
+    def rot(self, what: str, error: Exception) -> None:
+        """Some bytes have gone bad where SQLite has not noticed: the rest of the file is as good as ever."""
         if not self.rotten:
-            log.error("%s: rows from number %d on are left out: %s", self._path, first_seq, error)
-        self.rotten += 1
+            log.error("%s: %s cannot be read any more, and is left out: %s", self._path, what, error)
+        if len(self.rotten) < ROTTEN:
+            self.rotten.add(what)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

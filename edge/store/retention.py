@@ -13,6 +13,7 @@ from edge.store.database import transaction
 from edge.store.digests import DAY_NS, HOURS_NS, MINUTES_NS, Digest, Slot, coarser, slots, write_digest
 from edge.store.packed import FRAME_POINT, SERIES_BITS, PackedHistory
 from edge.store.readings_file import ReadingsFile
+from edge.store.sound import ROTTEN
 
 WRITTEN = 50
 """Digests that are written in one step."""
@@ -47,9 +48,7 @@ def digests(packed: PackedHistory, equipment: str, point: str, from_ns: int, to_
         (MINUTES, max(from_ns, until_ns), packed.mark(MINUTES.mark)),
     ):
         for day in _days(packed, level, low_ns, min(high_ns, to_ns)):
-            body = _body(packed, level, day, number)
-            if body is not None:
-                found.append(Digest(day, body, level.length_ns))
+            found += _digest(packed, level, day, number)
     return found
 
 
@@ -62,6 +61,16 @@ def _days(packed: PackedHistory, level: Level, from_ns: int, to_ns: int) -> list
     first = max(low >> SERIES_BITS, from_ns // DAY_NS)
     last = min(high >> SERIES_BITS, (to_ns - 1) // DAY_NS)
     return list(range(first, last + 1))
+
+
+def _digest(packed: PackedHistory, level: Level, day: int, number: int) -> list[Digest]:
+    """What a level has of a point's day; none where it has nothing, or nothing that can be read any more."""
+    body = _body(packed, level, day, number)
+    try:
+        return [] if body is None else [Digest(day, body, level.length_ns)]
+    except ROTTEN as error:
+        packed.rot(f"a day of {level.table}", error)
+        return []
 
 
 def _body(packed: PackedHistory, level: Level, day: int, number: int) -> bytes | None:
@@ -78,7 +87,7 @@ def oldest_day(packed: PackedHistory) -> int | None:
 
 def retire_day(file: ReadingsFile, day: int) -> Iterator[None]:
     """Write the 5-minute summaries of a day, and of those before it that have none yet; then drop the readings."""
-    packed = PackedHistory(file.db)
+    packed = PackedHistory(file.db, file.rot)
     end_ns = (day + 1) * DAY_NS
     for each in range(max(packed.mark(MINUTES.mark) // DAY_NS, day - LONGEST_DAYS), day + 1):
         if packed.periods(each * DAY_NS, (each + 1) * DAY_NS):
@@ -92,7 +101,7 @@ def retire_day(file: ReadingsFile, day: int) -> Iterator[None]:
 
 def coarsen_day(file: ReadingsFile, day: int) -> Iterator[None]:
     """Turn the 5-minute summaries of a day into hours, and drop them."""
-    packed = PackedHistory(file.db)
+    packed = PackedHistory(file.db, file.rot)
     yield from _write_days(packed, HOURS, day, _of_minutes(packed, day))
     with transaction(file.db):
         packed.set_mark(HOURS.mark, max((day + 1) * DAY_NS, packed.mark(HOURS.mark)))
@@ -123,8 +132,7 @@ def _of_readings(packed: PackedHistory, day: int) -> Callable[[int, str, str], l
 
 def _of_minutes(packed: PackedHistory, day: int) -> Callable[[int, str, str], list[Slot]]:
     def find(number: int, equipment: str, point: str) -> list[Slot]:
-        body = _body(packed, MINUTES, day, number)
-        return [] if body is None else coarser(Digest(day, body, MINUTES_NS).slots, HOURS_NS)
+        return [slot for digest in _digest(packed, MINUTES, day, number) for slot in coarser(digest.slots, HOURS_NS)]
 
     return find
 

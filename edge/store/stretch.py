@@ -12,6 +12,7 @@ from drivers.point import Value
 from edge.store.chunks import Chunk
 from edge.store.frames import Frame
 from edge.store.packed import FRAME_POINT, SERIES_BITS, PackedHistory, Period
+from edge.store.sound import Sound
 
 Sample = tuple[int, str, Value, str]
 """Time in ns, id of the point, value, quality."""
@@ -53,7 +54,7 @@ class PackedStretch:
         known: int = self._packed.db.execute("SELECT count(*) FROM series").fetchone()[0]
         return min(1, sum(map(len, self._wanted.values())) / max(known, 1))
 
-    def _chunks(self, period: Period) -> Iterator[tuple[str, Chunk]]:
+    def _chunks(self, period: Period) -> Iterator[tuple[str, Sound]]:
         """Chunks of the wanted points, those of one equipment together."""
         key = period.number << SERIES_BITS
         for equipment, frame, points in self._series():
@@ -64,7 +65,8 @@ class PackedStretch:
                     "SELECT summary, body FROM chunks WHERE id = ?", (key | number,)
                 ).fetchone()
                 if row:
-                    yield f"{equipment}.{point}", Chunk(number, shared, *row)
+                    name = f"{equipment}.{point}"
+                    yield name, Sound(Chunk(number, shared, *row), f"a chunk of {name}", self._packed.rot)
 
     def _body(self, key: int) -> bytes | None:
         row = self._packed.db.execute("SELECT body FROM chunks WHERE id = ?", (key,)).fetchone()

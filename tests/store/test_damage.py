@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from edge.clock import ManualClock
+from edge.store.keeper import Keeper, Keeping, Shed
+from edge.store.packer import Closing, pack_upto
 from edge.store.readings import ReadingsStore, open_readings
+from edge.store.steps import AGGREGATES
 
 LONG_S = 600.0
+DAY = 86_400 * 10**9
+PACKED = ("pump-1.n", "pump-1.m", "pump-2.n", "pump-2.m")
 ROWS = 3000
 
 
@@ -131,4 +137,89 @@ async def test_a_body_that_has_rotted_costs_its_own_rows_only(tmp_path: Path) ->
     async with open_readings(path, LONG_S) as store:
         rows = await store.read_after(0, 10**6)
         assert [row.values[0] for row in rows] == [n for n in range(ROWS) if not 100 <= n < 200]
-        assert store.trouble == "1 groups of rows in readings.db cannot be read any more, and are left out"
+        assert store.trouble == "1 parts of readings.db cannot be read any more, and are left out"
+
+
+async def packed(path: Path) -> None:
+    """A day of two equipment, packed."""
+    async with open_readings(path, LONG_S) as store:
+        for n in range(ROWS):
+            for equipment in ("pump-1", "pump-2"):
+                store.append(equipment, ("n", "m"), (n, n / 7), None, DAY + n * 10**9)
+            if n % 100 == 99:
+                await store.flush()
+        await store.work(lambda file: list(pack_upto(file, file.ends(0, 2 * ROWS)[-1])))
+
+
+def rot(path: Path, column: str, chance: random.Random, number: int) -> None:
+    """One bit changes, e.g. in `chunks.body`."""
+    table, name = column.split(".")
+    shell = sqlite3.connect(path)
+    with shell:
+        query = f"SELECT id, {name} FROM {table} WHERE {name} IS NOT NULL ORDER BY id"  # noqa: S608  # our own words
+        id_, body = shell.execute(query).fetchall()[number]
+        place, bit = chance.randrange(1, len(body)), 1 << chance.randrange(8)
+        changed = body[:place] + bytes([body[place] ^ bit]) + body[place + 1 :]
+        shell.execute(f"UPDATE {table} SET {name} = ? WHERE id = ?", (changed, id_))  # noqa: S608  # our own words
+    shell.close()
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_chunk_whose_summary_has_rotted_is_not_summed_up_wrong(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "readings.db"
+    await packed(path)
+    async with open_readings(path, LONG_S) as store:
+        before = {point: await store.query(point, 0, 2 * DAY, DAY, aggregate="mean") for point in PACKED}
+    rot(path, "chunks.summary", random.Random(seed), seed % 4)
+    async with open_readings(path, LONG_S) as store:
+        after = {point: await store.query(point, 0, 2 * DAY, DAY, aggregate="mean") for point in PACKED}
+        assert [after[point] for point in PACKED if after[point] != before[point]] == [[]]
+        assert [len(await store.query(point, 0, 2 * DAY)) for point in PACKED] == [ROWS] * 4
+        assert store.trouble == "1 parts of readings.db cannot be read any more, and are left out"
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_a_chunk_that_has_rotted_costs_its_own_readings_only_and_none_of_them_is_told_wrong(
+    tmp_path: Path, seed: int
+) -> None:
+    path, chance = tmp_path / "readings.db", random.Random(seed)
+    await packed(path)
+    rot(path, "chunks.body", chance, seed % 6)
+    async with open_readings(path, LONG_S) as store:
+        end = 2 * DAY
+        lost = 0
+        for point in PACKED:
+            found = await store.query(point, 0, end)
+            true = [(DAY + n * 10**9, n if point.endswith("n") else n / 7, "good") for n in range(ROWS)]
+            assert found in ([], true)
+            lost += not found
+            for aggregate in AGGREGATES:
+                await store.query(point, 0, end, 60 * 10**9, aggregate=aggregate)
+        assert lost in (1, 2)  # of a frame both points of its equipment
+        assert sum([len(page) async for page in store.history(None, 0, end)]) == (4 - lost) * ROWS
+        assert store.trouble == f"{lost} parts of readings.db cannot be read any more, and are left out"
+        clock = ManualClock(400 * DAY)
+        keeper = Keeper(store, Keeping(Closing(1), DAY, 1000 * DAY, 1000 * DAY, 10**9, {}), clock, (), nobody)
+        await keeper.turn()  # the day goes, and its summaries are written
+        assert [len(await store.query(point, 0, end)) for point in PACKED].count(ROWS // 300) == 4 - lost
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_summary_that_has_rotted_stops_nobody(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "readings.db"
+    await packed(path)
+    clock = ManualClock(400 * DAY)
+    days = Keeping(Closing(1), DAY, 1000 * DAY, 1000 * DAY, 10**9, {})
+    async with open_readings(path, LONG_S) as store:
+        await Keeper(store, days, clock, (), nobody).turn()
+    rot(path, "minutes.body", random.Random(seed), seed)
+    async with open_readings(path, LONG_S) as store:
+        hours = Keeping(Closing(1), DAY, DAY, 1000 * DAY, 10**9, {})
+        await Keeper(store, hours, clock, (), nobody).turn()
+        assert sorted([len(await store.query(point, 0, 2 * DAY)) for point in PACKED]) == [0, 1, 1, 1]
+        assert store.trouble is not None
+
+
+async def nobody(shed: Shed, used: int) -> None:
+    """Nothing is shed here."""
+    raise AssertionError
