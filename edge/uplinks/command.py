@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from edge.uplinks.lines import plain
+
 MOST_BYTES = 4096
+MOST_NAME, MOST_WORDS = 80, 500
+"""Characters of who it is and why, as over HTTP."""
 WHO = "mqtt"
 REASON = "command over MQTT"
 
@@ -40,18 +45,30 @@ def parse_command(payload: bytes) -> Command:
         found = _bare(payload)
     if not isinstance(found, dict):
         return Command(_value(found))
+    return command_of(found, WHO, REASON)
+
+
+def command_of(found: Mapping[str, Any], who: str, reason: str) -> Command:
+    """The same of a mapping; `who` and `reason` where it says none. Raises ValueError, which says what to write."""
     if "value" not in found:
-        raise ValueError('no "value"; write {"value": ..., "who": ..., "reason": ...}')
-    texts = {key: found.get(key, default) for key, default in (("who", WHO), ("reason", REASON))}
-    for key, text in texts.items():
-        if not isinstance(text, str):
-            raise ValueError(f'"{key}" is {type(text).__name__}; write a text')
+        raise ValueError('no "value"; write it as true, false, a number or a text')
+    who, reason = words(found, "who", who, MOST_NAME), words(found, "reason", reason, MOST_WORDS)
     for_s = found.get("for_s")
     if for_s is not None and (isinstance(for_s, bool) or not isinstance(for_s, int | float)):
         raise ValueError(f'"for_s" is {for_s!r}; write a number of seconds, or leave it out')
     mark = found.get("id")
-    mark = mark if isinstance(mark, str | int) else None
-    return Command(_value(found["value"]), texts["who"], texts["reason"], mark, for_s)
+    return Command(_value(found["value"]), who, reason, mark if isinstance(mark, str | int) else None, for_s)
+
+
+def words(found: Mapping[str, Any], key: str, default: str, most: int) -> str:
+    """A text as one line without control characters: it goes into journals and terminals. Raises ValueError."""
+    text = found.get(key, default)
+    if not isinstance(text, str):
+        raise ValueError(f'"{key}" is {type(text).__name__}; write a text')
+    text = " ".join(plain(text).split())
+    if len(text) > most:
+        raise ValueError(f'"{key}" has {len(text)} characters; write at most {most}')
+    return text
 
 
 def _bare(payload: bytes) -> str:

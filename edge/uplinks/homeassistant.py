@@ -12,9 +12,9 @@ retained and told again when Home Assistant says on `homeassistant/status` that 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Literal
 
 import aiomqtt
 import orjson
@@ -24,29 +24,23 @@ from drivers.point import Value
 from edge import __version__
 from edge.uplinks.homeassistant_entities import Entities, Topics, alarm_state
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import BrokerSettings, Changes, Prefix, Session, bytes_of
-from edge.uplinks.shape import Row, SiteView
+from edge.uplinks.session import RETAINED, Changes, CommandSettings, Prefix, Session, bytes_of, lasting
+from edge.uplinks.shape import GONE, Body, Live, Row, SiteView, Write
 
-GONE = frozenset({"bad/comm", "bad/stale"})
 WHO = "homeassistant"
 REASON = "command from Home Assistant"
 
-Body = Mapping[str, Any]
-Live = Callable[[str], tuple[Value, str, int]]
-Write = Callable[[str, Value, str, str, float | None], Awaitable[Body]]
 
 log = logging.getLogger(__name__)
 
 
-class Settings(BrokerSettings):
+class Settings(CommandSettings):
     """Keys of an uplink of type `homeassistant`."""
 
     type: Literal["homeassistant"]
     discovery: Prefix = "homeassistant"
     """The prefix that Home Assistant listens to."""
     prefix: Prefix = "courtyard"
-    commands: bool = False
-    """Whether points can be written from there."""
 
 
 class HomeAssistant(Session):
@@ -66,8 +60,6 @@ class HomeAssistant(Session):
         write: Write,
         refusal: type[Exception],
     ) -> None:
-        self.refused = 0
-        """Commands that were not carried out."""
         self._mine = settings
         self._site = site
         self._newest = live
@@ -201,35 +193,22 @@ class HomeAssistant(Session):
         equipment, point, _ = topic.removeprefix(f"{self._topics.base}/").split("/")
         try:
             if retained:
-                raise ValueError(
-                    "a retained command would be carried out at every connect; publish it without retain"
-                )
+                raise ValueError(RETAINED)
             value = self._entities.asked(equipment, point, payload)
         except ValueError as error:
-            self._refuse(f"{equipment}.{point}", str(error))
+            self.refuse(f"{equipment}.{point}", str(error))
             return
         if not self.errand(self._obey(client, equipment, point, value)):
-            self._refuse(f"{equipment}.{point}", "too many commands are under way")
+            self.refuse(f"{equipment}.{point}", "too many commands are under way")
 
     async def _obey(self, client: Outbox, equipment: str, point: str, value: Value) -> None:
         """Carry a command out, and show how the equipment stands then."""
-        try:
-            await self._write(f"{equipment}.{point}", value, WHO, REASON, None)
-        except self._refusal as error:
-            self._refuse(f"{equipment}.{point}", str(error))
-        except Exception:  # one command that fails is no reason to end the connection
-            log.exception("uplink %s: command to %s.%s failed", self.name, equipment, point)
-            self.refused += 1
+        point_id = f"{equipment}.{point}"
+        await self.carry_out(point_id, self._write(point_id, value, WHO, REASON, None), self._refusal)
         await self._tell(client, self._states([equipment]))
 
-    def _refuse(self, what: str, why: str) -> None:
-        self.refused += 1
-        if self.refused == 1:
-            log.warning("uplink %s: %s: %s; this and others like it are counted", self.name, what, why)
 
-
-@asynccontextmanager
-async def open_homeassistant(
+def open_homeassistant(
     name: str,
     settings: Settings,
     site: SiteView,
@@ -239,16 +218,13 @@ async def open_homeassistant(
     current_alarms: Callable[[], Iterable[Body]],
     write: Write,
     refusal: type[Exception],
-) -> AsyncIterator[HomeAssistant]:
+) -> AbstractAsyncContextManager[HomeAssistant]:
     """The uplink for as long as the block lasts; the broker may come later.
 
     `write` carries out commands and raises `refusal` for what it will not do.
     """
     uplink = HomeAssistant(name, settings, site, clock, live, current_alarms, write, refusal)
-    try:
-        yield uplink
-    finally:
-        await uplink.close()
+    return lasting(uplink)
 
 
 def _json(body: Body) -> bytes:

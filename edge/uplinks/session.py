@@ -14,8 +14,8 @@ import re
 import socket
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Generic, TypeVar
 
 import aiomqtt
@@ -31,6 +31,7 @@ CONFIRM_S = 15.0
 GOODBYE_S = 1.0
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
+RETAINED = "a retained command would be carried out at every connect; publish it without retain"
 LOOK_AGAIN_S = 1.0
 """How often `drain` asks whether the connection is back; the connection has its own pauses."""
 IN_FLIGHT = 100
@@ -40,6 +41,7 @@ AT_ONCE = 20
 _LEVEL = re.compile(r"[^/+#\x00]{1,128}\Z")
 
 T = TypeVar("T")
+S = TypeVar("S", bound="Session")
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,13 @@ class BrokerSettings(NetworkSettings):
     """1883, or 8883 with tls, where it says nothing."""
 
 
+class CommandSettings(BrokerSettings):
+    """The same of an uplink by which points can be written."""
+
+    commands: bool = False
+    """Whether commands from there are carried out."""
+
+
 class Changes(Generic[T]):
     """What has changed and is still to be told, by key: however often it changes meanwhile, it is told once."""
 
@@ -102,6 +111,8 @@ class Session(ABC):
 
     def __init__(self, name: str, settings: BrokerSettings, clock: Clock, identifier: str) -> None:
         self.stats = Stats()
+        self.refused = 0
+        """Commands that were not carried out."""
         self.name = name
         self.clock = clock
         self._settings = settings
@@ -241,6 +252,22 @@ class Session(ABC):
         work.close()
         return False
 
+    async def carry_out(self, what: str, command: Awaitable[object], refusal: type[Exception]) -> None:
+        """Await a command. One that is refused or fails is no reason to end the connection: it is counted."""
+        try:
+            await command
+        except refusal as error:
+            self.refuse(what, str(error))
+        except Exception:
+            log.exception("uplink %s: command to %s failed", self.name, what)
+            self.refused += 1
+
+    def refuse(self, what: str, why: str) -> None:
+        """Count what is not carried out; the first is logged."""
+        self.refused += 1
+        if self.refused == 1:
+            log.warning("uplink %s: %s: %s; this and others like it are counted", self.name, what, why)
+
     def where(self) -> str:
         """The broker, for staff."""
         return f"broker {self._settings.host}:{self._port}"
@@ -356,6 +383,15 @@ class Session(ABC):
             await work
         finally:
             self._errands -= 1
+
+
+@asynccontextmanager
+async def lasting(uplink: S) -> AsyncIterator[S]:
+    """The uplink for as long as the block lasts; the broker may come later."""
+    try:
+        yield uplink
+    finally:
+        await uplink.close()
 
 
 async def _until(over: asyncio.Future[None]) -> None:

@@ -7,7 +7,7 @@ yields a `Sender`. Reading the log, pausing and moving the cursor are done by `d
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Protocol, Self, runtime_checkable
@@ -17,6 +17,16 @@ from pydantic import Field
 
 from drivers.point import Value
 from drivers.profile import Strict
+
+GONE = frozenset({"bad/comm", "bad/stale"})
+"""Qualities of what cannot be read. An equipment all of whose points have one of them is not there."""
+
+Body = Mapping[str, Any]
+"""A row of the desk, or what was done."""
+Live = Callable[[str], tuple[Value, str, int]]
+"""Value, quality and Unix time in ns (0: never) of the newest reading of a point."""
+Write = Callable[[str, Value, str, str, float | None], Awaitable[Body]]
+"""(point id, value, who, reason, for so many seconds) -> what was done."""
 
 
 class UplinkSettings(Strict):

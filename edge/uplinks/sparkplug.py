@@ -15,22 +15,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Annotated, Any, Literal
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Literal
 
 import aiomqtt
 from pydantic import Field
 
 from drivers.driver import Clock
-from drivers.point import Value
 from drivers.units import Seconds
 from edge import __version__
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import LOOK_AGAIN_S, BrokerSettings, Level, Session, bytes_of, surely
-from edge.uplinks.shape import Row, SiteView, UplinkDown
+from edge.uplinks.session import LOOK_AGAIN_S, RETAINED, CommandSettings, Level, Session, bytes_of, lasting, surely
+from edge.uplinks.shape import Body, Live, Row, SiteView, UplinkDown, Write
 from edge.uplinks.sparkplug_host import PrimaryHost
-from edge.uplinks.sparkplug_node import NAMESPACE, REBIRTH, Live, Message, Node, Order
+from edge.uplinks.sparkplug_node import NAMESPACE, REBIRTH, Message, Node, Order
 from edge.uplinks.sparkplug_payload import decode
 
 SETTLE_S = 10.0
@@ -46,13 +45,11 @@ WRITE_S = 2.0
 WHO = "sparkplug"
 REASON = "DCMD over Sparkplug B"
 
-Body = Mapping[str, Any]
-Write = Callable[[str, Value, str, str, float | None], Awaitable[Body]]
 
 log = logging.getLogger(__name__)
 
 
-class Settings(BrokerSettings):
+class Settings(CommandSettings):
     """Keys of an uplink of type `sparkplug`."""
 
     type: Literal["sparkplug"]
@@ -62,8 +59,6 @@ class Settings(BrokerSettings):
     """The edge node; the site's id where it says nothing. Unique in its group."""
     primary_host: Level | None = None
     """Send only while this host application says that it is online; until then rows wait in the log."""
-    commands: bool = False
-    """Whether DCMD is listened to."""
     resend: Annotated[Seconds, Field(ge=0, le=3600)] = 120.0
     """What went out in so long before a session or the primary host was lost is sent again."""
 
@@ -85,8 +80,6 @@ class Sparkplug(Session):
         write: Write,
         refusal: type[Exception],
     ) -> None:
-        self.refused = 0
-        """Commands that were not carried out."""
         self._mine = settings
         self._node = node
         self._bdseq = bdseq
@@ -239,21 +232,19 @@ class Sparkplug(Session):
             return
         try:
             if message.retain:
-                raise ValueError(
-                    "a retained command would be carried out at every connect; publish it without retain"
-                )
+                raise ValueError(RETAINED)
             if topic == self._node.topic("NCMD"):
                 self._node_command(payload)
             elif topic.startswith(f"{NAMESPACE}/"):
                 self._device_command(client, topic.rpartition("/")[2], payload)
         except ValueError as error:
-            self._refuse(topic, str(error))
+            self.refuse(topic, str(error))
 
     async def _heard_host(self, client: Outbox, topic: str, payload: bytes) -> None:
         try:
             self._host.take(topic, payload)
         except ValueError as error:
-            self._refuse(topic, str(error))
+            self.refuse(topic, str(error))
             return
         self._host_changed.set()
         if self._node.session and not self._host.online:
@@ -279,20 +270,10 @@ class Sparkplug(Session):
 
     async def _obey(self, client: Outbox, order: Order) -> None:
         """Carry a command out and tell how the point stands then; unchanged, where it was refused."""
-        try:
-            await self._write(order.signal.id, order.value, WHO, REASON, None)
-        except self._refusal as error:
-            self._refuse(order.signal.id, str(error))
-        except Exception:  # one command that fails is no reason to end the connection
-            log.exception("uplink %s: command to %s failed", self.name, order.signal.id)
-            self.refused += 1
+        command = self._write(order.signal.id, order.value, WHO, REASON, None)
+        await self.carry_out(order.signal.id, command, self._refusal)
         async with self._turn:
             await self._publish(client, self._node.answer(order.signal, self._now_ms()))
-
-    def _refuse(self, what: str, why: str) -> None:
-        self.refused += 1
-        if self.refused == 1:
-            log.warning("uplink %s: %s: %s; this and others like it are counted", self.name, what, why)
 
 
 class Bdseq:
@@ -313,8 +294,7 @@ class Bdseq:
         return self._last
 
 
-@asynccontextmanager
-async def open_sparkplug(
+def open_sparkplug(
     name: str,
     settings: Settings,
     site: SiteView,
@@ -326,7 +306,7 @@ async def open_sparkplug(
     current_alarms: Callable[[], Iterable[Body]],
     write: Write,
     refusal: type[Exception],
-) -> AsyncIterator[Sparkplug]:
+) -> AbstractAsyncContextManager[Sparkplug]:
     """The uplink for as long as the block lasts; the broker may come later.
 
     `live` gives the newest reading of a point, `newest` the number of the newest row; `write` carries out commands
@@ -335,7 +315,4 @@ async def open_sparkplug(
     figures = {"Properties/Site": site.name or site.id, "Properties/Software": f"Courtyard {__version__}"}
     node = Node(settings.group, settings.node or site.id, site, live, newest, figures)
     uplink = Sparkplug(name, settings, site, clock, node, bdseq, current_alarms, write, refusal)
-    try:
-        yield uplink
-    finally:
-        await uplink.close()
+    return lasting(uplink)

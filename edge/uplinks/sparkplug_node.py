@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 
 from drivers.point import Value
-from edge.uplinks.shape import Row, SiteView
+from edge.uplinks.shape import GONE, Live, Row, SiteView
 from edge.uplinks.sparkplug_metrics import Signal, asked, signals_of
 from edge.uplinks.sparkplug_payload import (
     BAD,
@@ -36,16 +36,12 @@ LARGEST = 250
 """Metrics in one message of data; more make several."""
 REVIVED_S = 10.0
 """So long a dead device that has rows of its past to tell stays born after the last of them."""
-GONE = frozenset({"bad/comm", "bad/stale"})
-"""Qualities of what cannot be read. An equipment all of whose points have one of them is dead."""
 _CODES = {"good": GOOD, "bad/stale": STALE, "uncertain/stale": STALE, "uncertain/clock": STALE}
 """All others are bad: the specification knows three codes."""
 
 Message = tuple[str, bytes]
 Waiting = dict[str, list[tuple[Metric, DataType]]]
 """Metrics that are still to be put into a message, by equipment."""
-Live = Callable[[str], tuple[Value, str, int]]
-"""Value, quality and Unix time in ns (0: never) of the newest reading of a point."""
 
 
 @dataclass(slots=True)

@@ -12,8 +12,8 @@ what ThingsBoard's rule chains then do with it nobody here can know.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Literal
 
 import aiomqtt
@@ -21,10 +21,9 @@ import orjson
 from pydantic import AfterValidator, Field
 
 from drivers.driver import Clock
-from drivers.point import Value
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import BrokerSettings, Changes, Session, bytes_of
-from edge.uplinks.shape import Entry, Row, SiteView
+from edge.uplinks.session import Changes, CommandSettings, Session, bytes_of, lasting
+from edge.uplinks.shape import GONE, Body, Entry, Live, Row, SiteView, Write
 from edge.uplinks.thingsboard_payload import (
     CONNECT,
     DISCONNECT,
@@ -39,13 +38,10 @@ from edge.uplinks.thingsboard_payload import (
     parse_request,
     telemetry,
 )
-from edge.uplinks.thingsboard_requests import Requests, Step, Write
+from edge.uplinks.thingsboard_requests import Requests, Step
 
-GONE = frozenset({"bad/comm", "bad/stale"})
 URGENCY = ("critical", "high", "medium", "low")
 
-Body = Mapping[str, Any]
-Live = Callable[[str], tuple[Value, str, int]]
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +56,7 @@ def _device_name(pattern: str) -> str:
     return pattern
 
 
-class Settings(BrokerSettings):
+class Settings(CommandSettings):
     """Keys of an uplink of type `thingsboard`. The access token is `username`."""
 
     type: Literal["thingsboard"]
@@ -68,8 +64,6 @@ class Settings(BrokerSettings):
     """Name of a device there; unique over all sites of the tenant."""
     limit: Annotated[int, Field(ge=1024, le=16_000_000)] = 60_000
     """Bytes of one message; ThingsBoard takes 65,536 unless its settings say otherwise."""
-    commands: bool = False
-    """Whether the requests `write` and `ack` are carried out."""
 
 
 class ThingsBoard(Session):
@@ -87,8 +81,6 @@ class ThingsBoard(Session):
         current_alarms: Callable[[], Iterable[Body]],
         requests: Requests,
     ) -> None:
-        self.refused = 0
-        """Requests that were not carried out."""
         self.journal_kinds = frozenset({"alarm", "order"})
         self._mine = settings
         self._site = site
@@ -196,10 +188,10 @@ class ThingsBoard(Session):
         try:
             request = None if message.retain else parse_request(bytes_of(message))
         except ValueError as error:
-            self._refuse(message.topic.value, str(error))
+            self.refuse(message.topic.value, str(error))
             return
         if request is not None and not self.errand(self._answer(client, request)):
-            self._refuse(request.method, "too many requests are under way")
+            self.refuse(request.method, "too many requests are under way")
 
     async def _answer(self, client: Outbox, request: Request) -> None:
         equipment = self._equipment.get(request.device)
@@ -208,18 +200,12 @@ class ThingsBoard(Session):
         else:
             data = await self._requests.answer(equipment, request.method, request.params)
         if not data["ok"]:
-            self._refuse(f"{request.method} of {request.device}", str(data.get("error", "not taken")))
+            self.refuse(f"{request.method} of {request.device}", str(data.get("error", "not taken")))
         topic, payload = answer(request, data)
         await self.say(client, topic, payload)
 
-    def _refuse(self, what: str, why: str) -> None:
-        self.refused += 1
-        if self.refused == 1:
-            log.warning("uplink %s: %s: %s; this and others like it are counted", self.name, what, why)
 
-
-@asynccontextmanager
-async def open_thingsboard(
+def open_thingsboard(
     name: str,
     settings: Settings,
     site: SiteView,
@@ -230,17 +216,14 @@ async def open_thingsboard(
     write: Write,
     step: Step,
     refusal: type[Exception],
-) -> AsyncIterator[ThingsBoard]:
+) -> AbstractAsyncContextManager[ThingsBoard]:
     """The uplink for as long as the block lasts; the broker may come later.
 
     `write` and `step` (of an alarm) carry out requests, and raise `refusal` for what they will not do.
     """
     requests = Requests(site, live, write, step, refusal, allowed=settings.commands)
     uplink = ThingsBoard(name, settings, site, clock, live, current_alarms, requests)
-    try:
-        yield uplink
-    finally:
-        await uplink.close()
+    return lasting(uplink)
 
 
 def _alarm_attributes(alarms: Sequence[Body]) -> dict[str, Any]:

@@ -11,18 +11,15 @@ Answers have `ok`, and `error` where something will not be done.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from drivers.point import Value
-from edge.uplinks.shape import SiteView
+from edge.uplinks.command import MOST_NAME, MOST_WORDS, command_of, words
+from edge.uplinks.shape import Body, Live, SiteView, Write
 
 WHO = "thingsboard"
 REASON = "request from ThingsBoard"
 
-Body = Mapping[str, Any]
-Write = Callable[[str, Value, str, str, float | None], Awaitable[Body]]
-"""(point id, value, who, reason, for so many seconds) -> what was done."""
 Step = Callable[[str, str, str, str | None], Awaitable[Body]]
 """(alarm id, step, who, reason) -> the alarm afterwards."""
 
@@ -35,7 +32,7 @@ class Requests:
     def __init__(
         self,
         site: SiteView,
-        live: Callable[[str], tuple[Value, str, int]],
+        live: Live,
         write: Write,
         step: Step,
         refusal: type[Exception],
@@ -70,23 +67,19 @@ class Requests:
         if not self._allowed:
             raise ValueError("commands are not taken by this way; set commands: true for this uplink")
         given = params if isinstance(params, dict) else {"value": params}
-        who, reason = _text(given, "who", WHO), _text(given, "reason", REASON)
         if method == "ack":
-            return await self._acknowledged(equipment, given, who, reason)
+            return await self._acknowledged(equipment, given)
         point = self._point(equipment, given.get("point") if method == "write" else method)
-        if "value" not in given or not isinstance(given["value"], bool | int | float | str):
-            raise ValueError('no "value"; write true, false, a number or a text')
-        for_s = given.get("for_s")
-        if for_s is not None and (isinstance(for_s, bool) or not isinstance(for_s, int | float)):
-            raise ValueError(f'"for_s" is {for_s!r}; write a number of seconds, or leave it out')
-        done = await self._write(point, given["value"], who, reason, for_s)
+        command = command_of(given, WHO, REASON)
+        done = await self._write(point, command.value, command.who, command.reason, command.for_s)
         return {"ok": done.get("result", "done") == "done", **done}
 
-    async def _acknowledged(self, equipment: str, given: Body, who: str, reason: str) -> dict[str, Any]:
+    async def _acknowledged(self, equipment: str, given: Body) -> dict[str, Any]:
         alarm = given.get("alarm", given.get("value"))
         if not isinstance(alarm, str):
             raise ValueError('no "alarm"; write the name of its rule')
         whole = alarm if alarm.startswith(f"{equipment}.") else f"{equipment}.{alarm}"
+        who, reason = words(given, "who", WHO, MOST_NAME), words(given, "reason", REASON, MOST_WORDS)
         return {"ok": True, "state": (await self._step(whole, "ack", who, reason)).get("state")}
 
     def _point(self, equipment: str, name: Any) -> str:
@@ -94,10 +87,3 @@ class Requests:
         if not isinstance(name, str) or point not in self._points:
             raise ValueError(f"no point {name!r} of {equipment}")
         return point
-
-
-def _text(given: Body, key: str, default: str) -> str:
-    found = given.get(key, default)
-    if not isinstance(found, str):
-        raise ValueError(f'"{key}" is {type(found).__name__}; write a text')
-    return found

@@ -200,6 +200,7 @@ async def test_requests_are_carried_out_answered_and_refused_with_the_reason(mos
                 (light, "write", {"point": "off", "value": 1}, "no point 'off' of light-1"),
                 (light, "write", {"point": "on"}, 'no "value"'),
                 (light, "on", {"value": True, "who": 7}, '"who" is int'),
+                (light, "on", {"value": True, "who": "x" * 81}, '"who" has 81 characters'),
                 (light, "on", {"value": True, "for_s": "1h"}, "\"for_s\" is '1h'"),
                 (light, "ack", {}, 'no "alarm"'),
                 (light, "read", "off", "no point 'off'"),
@@ -210,9 +211,9 @@ async def test_requests_are_carried_out_answered_and_refused_with_the_reason(mos
             told = await server.ask(mark, device, method, params)
             assert told["ok"] is False
             assert why in told["error"]
-        assert uplink.refused == 10
+        assert uplink.refused == 11
         await server.client.publish("v1/gateway/rpc", b"{", 1)
-        await eventually(lambda: uplink.refused == 11)
+        await eventually(lambda: uplink.refused == 12)
         assert uplink.stats.state == "up"
 
 
