@@ -69,13 +69,16 @@ def rise(before: float | None, value: float) -> float:
 
 
 class _Step(ABC):
-    """What any step has: its newest reading, told where the aggregate has nothing."""
+    """What any step has: its newest reading, told where the aggregate has nothing, and what is added up."""
 
-    __slots__ = ("last", "last_ns")
+    __slots__ = ("known", "last", "last_ns", "total")
 
     def __init__(self) -> None:
         self.last: tuple[Value, str] = (None, GOOD)
         self.last_ns = -(2**63)
+        self.total: float = 0.0
+        self.known = 0
+        """Of how many numbers, or ns, the total is."""
 
     def add(self, time_ns: int, value: Value, quality: str) -> None:
         if time_ns >= self.last_ns:
@@ -99,23 +102,19 @@ class _Step(ABC):
 
 
 class _Mean(_Step):
-    __slots__ = ("number", "total")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total, self.number = 0.0, 0
+    __slots__ = ()
 
     def count(self, time_ns: int, value: Value) -> None:
         if isinstance(value, int | float) and not isinstance(value, bool):
             self.total += value
-            self.number += 1
+            self.known += 1
 
     def merge(self, piece: Piece) -> None:
         self.total += piece.total
-        self.number += piece.numbers
+        self.known += piece.numbers
 
     def result(self) -> tuple[Value, str]:
-        return (self.total / self.number, GOOD) if self.number else self.last
+        return (self.total / self.known, GOOD) if self.known else self.last
 
 
 class _Extreme(_Step):
@@ -190,11 +189,7 @@ class _Count(_Step):
 class _Sum(_Step):
     """What `Steps` itself adds up: value times time, or increase."""
 
-    __slots__ = ("known", "total")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total, self.known = 0.0, 0
+    __slots__ = ()
 
     def count(self, time_ns: int, value: Value) -> None:
         pass  # `Steps` knows the reading before, which a step does not
@@ -253,6 +248,8 @@ class Steps:
         self._from, self._to = from_ns, to_ns
         self.hold_ns = hold_ns
         self._steps: dict[int, _Step] = {}
+        self._newest: _Step | None = None  # the step that was asked for last, and from when to when it is
+        self._start = self._end = 0
         self.ordered = aggregate in IN_ORDER
         """Whether readings must come in order of their time, those shortly before the span too."""
         self._weigh, self._climb = aggregate == "twa", aggregate == "increase"
@@ -284,7 +281,7 @@ class Steps:
         step = self._step(piece.first_ns)
         if step is not None:
             step.take(piece)
-            if self._weigh and isinstance(step, _Sum):
+            if self._weigh:
                 step.total += piece.area
                 step.known += piece.known_ns
             if self._climb and piece.first_number is not None and piece.last_number is not None:
@@ -299,19 +296,20 @@ class Steps:
         return [(start, *self._steps[start].result()) for start in sorted(self._steps)]
 
     def _step(self, time_ns: int) -> _Step | None:
-        start = time_ns - time_ns % self.every_ns
-        step = self._steps.get(start)
-        if step is None:
-            if len(self._steps) >= self._limit:
-                self.full = True
-                return None
-            step = self._steps[start] = self._kind()
-        return step
+        """The step in which a time lies, mostly that of the time before; None where there is no room for it."""
+        if not self._start <= time_ns < self._end:
+            start = time_ns - time_ns % self.every_ns
+            if start not in self._steps:
+                if len(self._steps) >= self._limit:
+                    self.full = True
+                    return None
+                self._steps[start] = self._kind()
+            self._start, self._end, self._newest = start, start + self.every_ns, self._steps[start]
+        return self._newest
 
     def _rise(self, step: _Step, by: float, number: float) -> None:
-        if isinstance(step, _Sum):
-            step.total += by
-            step.known += 1
+        step.total += by
+        step.known += 1
         self._number = number
 
     def _pass(self, until_ns: int) -> None:
@@ -322,9 +320,9 @@ class Steps:
         end = min(until_ns, self._held_ns + self.hold_ns, self._to)
         while begin < end:
             step = self._step(begin)
-            upto = min(end, begin - begin % self.every_ns + self.every_ns)
-            if not isinstance(step, _Sum):
+            if step is None:
                 return
+            upto = min(end, self._end)
             step.total += self._held * (upto - begin)
             step.known += upto - begin
             step.last, step.last_ns = (self._held, GOOD), max(step.last_ns, self._held_ns)
