@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from edge.store.columns import Marks, Values
 from edge.store.frames import Frame
 from edge.store.packing import GOOD
+from edge.store.stamps import Ticks
 from edge.store.steps import Piece, Steps, rise
 from edge.store.stretches import Stretches, area, climb, is_apart, sum_up
 
@@ -77,7 +78,7 @@ class _Part:
         found = self.opened.marks(self.begin, self.end) if self.opened.marks else None
         return None if found is None or all(mark == GOOD for mark in found) else found
 
-    def about(self, time_ns: int, low: tuple[int, int], *, side: bool) -> tuple[int, Sequence[int]]:
+    def about(self, time_ns: int, low: tuple[int, int], *, side: bool) -> tuple[int, Ticks]:
         """See `Frame.about`."""
         return self.opened.frame.about(self.opened.number, self.rows, time_ns, low, self.last_ns, side=side)
 
@@ -141,9 +142,8 @@ def _halves(part: _Part, steps: Steps, border_ns: int) -> tuple[Piece, Piece] | 
     if whole is None:
         return None
     begin, times = part.about(border_ns, (0, part.first_ns), side=steps.aggregate == "twa")
-    place = bisect_left(times, border_ns)
-    before_ns, behind_ns = times[place - 1 : place + 1]
-    cut = begin + place
+    place = times.first_from(border_ns)
+    before_ns, behind_ns, cut = times.at(place - 1), times.at(place), begin + place
     left = Piece(part.first_ns, before_ns, cut, cut)
     right = Piece(behind_ns, part.last_ns, part.count - cut, part.count - cut, whole.last, GOOD, whole.last)
     if steps.aggregate == "twa":
@@ -198,20 +198,21 @@ def _halve_rise(part: _Part, whole: Piece, left: Piece, right: Piece) -> bool:
     return part.known.lowest(part.number) >= 0 and _is_kept(longer.rise, whole.rise)
 
 
-def _halve_area(part: _Part, whole: Piece, left: Piece, right: Piece, begin: int, times: Sequence[int]) -> bool:
+def _halve_area(part: _Part, whole: Piece, left: Piece, right: Piece, begin: int, times: Ticks) -> bool:
     """`times` are those of one side, from reading `begin` on, and some of the other."""
     cut = left.good
     is_left = begin == 0
     if is_left:
-        values, when = part.values(0, cut), times[: cut + 1]
+        values, when = part.values(0, cut), times.numbers[:cut]
+        last = values[-1]
     else:
-        values, when = part.values(cut - 1, part.count), times[cut - 1 - begin :]
-    last = values[-1] if is_left else values[0]
+        last, *values = part.values(cut - 1, part.count)
+        when = times.numbers[cut - begin :]
     held = last * (right.first_ns - left.last_ns)
     left.last = last
     left.known_ns, right.known_ns = left.last_ns - left.first_ns, right.last_ns - right.first_ns
     shorter, longer = (left, right) if is_left else (right, left)
-    shorter.area = area(when[:-1], values) if is_left else area(when[1:], values[1:])
+    shorter.area = area(when, values) * times.unit
     longer.area = whole.area - held - shorter.area
     return _is_kept(longer.area, part.known.reach(part.number) * whole.known_ns)
 

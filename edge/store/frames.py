@@ -6,7 +6,6 @@ where among them a time lies.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import compress
@@ -15,7 +14,7 @@ import orjson
 
 from edge.store.sequences import Part, Reader, read
 from edge.store.squeeze import unsqueeze
-from edge.store.stamps import at, read_times
+from edge.store.stamps import Ticks, at, read_times
 
 NEAR = 8
 """How far from its expected place a time is looked for before all are."""
@@ -66,7 +65,7 @@ class Frame:
 
     def about(
         self, number: int, rows: tuple[int, int], time_ns: int, low: tuple[int, int], last_ns: int, *, side: bool
-    ) -> tuple[int, Sequence[int]]:
+    ) -> tuple[int, Ticks]:
         """Times of one point's readings among some rows, some before a time and some not; and the place of the first.
 
         `low` is a place before the time, with its own time, and `last_ns` the time of the last row, not before that
@@ -79,18 +78,23 @@ class Frame:
             begin, end = max(guess - NEAR, low[0]), min(guess + NEAR, count)
             if side:
                 begin, end = (low[0], end) if guess * 2 <= count else (begin, count)
-            near = self.times_of(number, rows[0] + begin, rows[0] + end)
-            if near[0] < time_ns <= near[-1]:
+            near = self._ticks(number, rows[0] + begin, rows[0] + end)
+            if near.at(0) < time_ns <= near.at(-1):
                 return begin, near
-        return 0, self.times_of(number, *rows)
+        return 0, Ticks(self.times_of(number, *rows))
+
+    def _ticks(self, number: int, begin: int, end: int) -> Ticks:
+        """Times of a point that every row carries."""
+        ticks = self._stamps.ticks
+        return Ticks(self.times_of(number, begin, end)) if ticks is None else ticks(begin, end)
 
     def first_from(
         self, number: int, rows: tuple[int, int], time_ns: int, low: tuple[int, int], last_ns: int
     ) -> tuple[int, int]:
         """The place of one point's first reading at a time or later, and its own time: see `about`."""
         begin, times = self.about(number, rows, time_ns, low, last_ns, side=False)
-        place = bisect_left(times, time_ns)
-        return begin + place, times[place]
+        place = times.first_from(time_ns)
+        return begin + place, times.at(place)
 
     def places_of(self, number: int) -> Sequence[int]:
         """In which rows the point's readings are."""

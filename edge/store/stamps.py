@@ -8,8 +8,10 @@ differences from row to row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from statistics import median_low
+from typing import NamedTuple
 
 from edge.store.sequences import Part, Reader, Writer, read, write
 from edge.store.squeeze import cost
@@ -48,34 +50,74 @@ def _write_grid(out: Writer, ticks: Sequence[int], which: Sequence[int], grid: i
     write(out, [tick % grid for tick in own])
 
 
-def read_times(data: Reader, count: int) -> tuple[Part, list[int] | None, int]:
-    """What `at` needs to know the times that stand there."""
+class Ticks(NamedTuple):
+    """Times in order: `zero` and so many times `unit`, in ns. Small numbers are faster to reckon with."""
+
+    numbers: Sequence[int]
+    unit: int = 1
+    zero: int = 0
+
+    def at(self, place: int) -> int:
+        """A time in ns."""
+        return self.zero + self.numbers[place] * self.unit
+
+    def first_from(self, time_ns: int) -> int:
+        """The place of the first that is not before a time."""
+        return bisect_left(self.numbers, -((self.zero - time_ns) // self.unit))
+
+
+class Stamps(NamedTuple):
+    """The times of a frame's rows, unpacked as far as they are asked for."""
+
+    part: Part
+    """In ns; what each set of points has of its own left out."""
+    bases: list[int] | None
+    """That, for each set of points; None where it is in `part`."""
+    ticks: Callable[[int, int], Ticks] | None
+    """The same, where it is in `part`."""
+
+
+def read_times(data: Reader, count: int) -> Stamps:
+    """The times that stand there."""
     unit = data.count()
     if data.count() == PLAIN:
         ticks = read(data, count)
-        return (ticks if unit == 1 else _scaled(ticks, unit)), None, unit
+        return Stamps(
+            ticks if unit == 1 else _scaled(ticks, unit), None, lambda begin, end: Ticks(ticks(begin, end), unit)
+        )
     number = data.count()
     bases = [base * unit for base in read(data, number)(0, number)]
     turns, late = read(data, count), read(data, count)
     if number == 1:
-        return _scaled_sum(turns, late, unit, bases[0]), None, unit
-    return _scaled_sum(turns, late, unit, 0), bases, unit
+        return Stamps(_on_grid(turns, late, unit, bases[0]), None, _ticks_on_grid(turns, late, unit, bases[0]))
+    return Stamps(_on_grid(turns, late, unit, 0), bases, None)
 
 
-def at(times: tuple[Part, list[int] | None, int], which: Part, begin: int, end: int) -> Sequence[int]:
+def at(times: Stamps, which: Part, begin: int, end: int) -> Sequence[int]:
     """The times of some rows in ns."""
-    part, bases, _ = times
-    found = part(begin, end)
-    if bases is None:
+    found = times.part(begin, end)
+    if times.bases is None:
         return found
-    return [tick + bases[number] for tick, number in zip(found, which(begin, end), strict=True)]
+    return [tick + times.bases[number] for tick, number in zip(found, which(begin, end), strict=True)]
 
 
 def _scaled(ticks: Part, unit: int) -> Part:
     return lambda begin, end: [tick * unit for tick in ticks(begin, end)]
 
 
-def _scaled_sum(turns: Part, late: Part, unit: int, base: int) -> Part:
+def _on_grid(turns: Part, late: Part, unit: int, base: int) -> Part:
     return lambda begin, end: [
         turn * GRID_NS + tick * unit + base for turn, tick in zip(turns(begin, end), late(begin, end), strict=True)
     ]
+
+
+def _ticks_on_grid(turns: Part, late: Part, unit: int, base: int) -> Callable[[int, int], Ticks]:
+    each = GRID_NS // unit
+
+    def ticks(begin: int, end: int) -> Ticks:
+        found = turns(begin, end)
+        first = found[0]
+        numbers = [(turn - first) * each + tick for turn, tick in zip(found, late(begin, end), strict=True)]
+        return Ticks(numbers, unit, first * GRID_NS + base)
+
+    return ticks
