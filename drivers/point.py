@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -29,6 +29,15 @@ class Text:
     def get(self, language: Language) -> str:
         """The text in one language."""
         return self.zh if language == "zh" else self.en
+
+    def to_body(self) -> dict[str, str]:
+        """As plain data for JSON."""
+        return {"zh": self.zh, "en": self.en}
+
+    @classmethod
+    def from_body(cls, body: Any) -> Text:
+        """The text that `to_body` was made of. KeyError or TypeError where the body is none."""
+        return cls(str(body["zh"]), str(body["en"]))
 
 
 class Quality(Enum):

@@ -7,7 +7,6 @@ says who did it and is in the ledger before the asker has the answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Protocol
 
 from drivers.driver import Clock
@@ -112,7 +111,7 @@ class Desk:
             "name": each.name,
             "location": each.location,
             "profile": each.profile.id,
-            "profile_name": asdict(each.profile.name),
+            "profile_name": each.profile.name.to_body(),
             "synthetic": each.profile.synthetic,
             "connection": each.connection,
             "shown": list(each.profile.shown),
@@ -141,9 +140,9 @@ class Desk:
             "id": point.id,
             "equipment": point.equipment,
             "name": point.name,
-            "title": asdict(point.title),
+            "title": point.title.to_body(),
             "value": live.value,
-            "label": asdict(name) if name else None,
+            "label": name.to_body() if name else None,
             "unit": point.unit,
             "quality": live.quality.level,
             "reason": live.quality.reason,
@@ -191,7 +190,7 @@ class Desk:
             "priority": alarm.priority.value,
             "state": alarm.state.value,
             "active": alarm.active,
-            "name": asdict(alarm.name),
+            "name": alarm.name.to_body(),
             "advice": _text(alarm.advice),
             "cause": _text(alarm.cause),
             "consequence": _text(alarm.consequence),
@@ -257,7 +256,7 @@ class Desk:
     def meters(self) -> list[dict[str, Any]]:
         """What upkeep counts by."""
         return [
-            {"equipment": m.equipment, "name": m.name, "title": asdict(m.title), "unit": m.unit, "value": m.value}
+            {"equipment": m.equipment, "name": m.name, "title": m.title.to_body(), "unit": m.unit, "value": m.value}
             for m in self._engine.upkeep.meters()
         ]
 
@@ -345,4 +344,4 @@ def _rank(priority: str) -> int:
 
 
 def _text(text: Text | None) -> dict[str, str] | None:
-    return asdict(text) if text else None
+    return text.to_body() if text else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from drivers.driver import Clock
@@ -80,7 +79,7 @@ class IncidentDesk:
         alarms = list(incident.alarms[:LISTED])
         return {
             "id": incident.id,
-            "title": asdict(incident.title),
+            "title": incident.title.to_body(),
             "root": incident.root,
             "root_name": name,
             "location": location,
@@ -123,9 +122,8 @@ class IncidentDesk:
             "timeline": [
                 {
                     "time": iso(line.time_ns), "event": line.event, "alarm": line.alarm, "who": line.who,
-                    "note": line.note, "text": asdict(
-                        line_text(line, names.get(line.alarm), self._people, self._channel)
-                    ),
+                    "note": line.note,
+                    "text": line_text(line, names.get(line.alarm), self._people, self._channel).to_body(),
                 }
                 for line in lines
             ],

@@ -115,7 +115,7 @@ class Alarm:
             given = dict(body)
             for key in ("name", "advice", "cause", "consequence"):
                 text = given[key]
-                given[key] = None if text is None else Text(str(text["zh"]), str(text["en"]))
+                given[key] = None if text is None else Text.from_body(text)
             given["priority"] = Priority(given["priority"])
             given["state"] = State(given["state"])
             given["seq"], given["occurrence"] = int(given["seq"]), int(given["occurrence"])
@@ -158,4 +158,4 @@ class AlarmRefused(Exception):
 
 
 def _text(text: Text | None) -> dict[str, str] | None:
-    return None if text is None else {"zh": text.zh, "en": text.en}
+    return None if text is None else text.to_body()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any, cast
 
 from drivers.document import nearest
@@ -140,7 +139,7 @@ class Direct:
         quality: Quality = live.quality
         text = label(point, live.value)
         return {
-            "id": point.id, "equipment": point.equipment, "name": point.name, "title": asdict(point.title),
-            "value": live.value, "label": asdict(text) if text else None, "unit": point.unit,
+            "id": point.id, "equipment": point.equipment, "name": point.name, "title": point.title.to_body(),
+            "value": live.value, "label": text.to_body() if text else None, "unit": point.unit,
             "quality": quality.level, "reason": quality.reason, "time": iso(live.time_ns), "writable": point.writable,
         }  # fmt: skip

@@ -62,8 +62,8 @@ def _line(finding: Finding, lang: Language) -> tuple[str, str, str, str]:
 
 
 def _row(finding: Finding) -> dict[str, object]:
-    todo = {"zh": finding.todo.zh, "en": finding.todo.en} if finding.todo else None
-    found = {"zh": finding.found.zh, "en": finding.found.en}
+    todo = finding.todo.to_body() if finding.todo else None
+    found = finding.found.to_body()
     return {"what": finding.what, "verdict": finding.verdict, "found": found, "todo": todo}
 
 

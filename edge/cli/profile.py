@@ -99,7 +99,7 @@ def _row(profile: Profile) -> dict[str, Any]:
     return {
         "id": profile.id,
         "class": profile.equipment_class,
-        "name": {"zh": profile.name.zh, "en": profile.name.en},
+        "name": profile.name.to_body(),
         "protocol": profile.protocol,
         "synthetic": profile.synthetic,
         "source": profile.source,
@@ -198,7 +198,7 @@ def _listed_row(each: Listed) -> dict[str, Any]:
         "class": rule.cls,
         "respond_s": rule.respond_s,
         "condition": worded(rule.condition, rule.equipment),
-        **{key: None if text is None else {"zh": text.zh, "en": text.en} for key, text in texts.items()},
+        **{key: None if text is None else text.to_body() for key, text in texts.items()},
     }
 
 

@@ -213,7 +213,7 @@ class Incident:
     def to_body(self) -> dict[str, Any]:
         """As plain data for JSON."""
         body = {each.name: getattr(self, each.name) for each in fields(self)}
-        body["title"] = {"zh": self.title.zh, "en": self.title.en}
+        body["title"] = self.title.to_body()
         body["alarms"] = list(self.alarms)
         body["timeline"] = [line.to_body() for line in self.timeline]
         return body
@@ -223,7 +223,7 @@ class Incident:
         """The incident that `to_body` was made of. Raises ValueError where the body is none."""
         try:
             given = dict(body)
-            given["title"] = Text(str(given["title"]["zh"]), str(given["title"]["en"]))
+            given["title"] = Text.from_body(given["title"])
             given["alarms"] = [str(each) for each in given["alarms"]]
             given["timeline"] = [Line(int(at), *map(str, rest)) for at, *rest in given["timeline"]]
             if given["priority"] not in PRIORITIES or given["state"] not in ("open", "acknowledged", "closed"):
@@ -257,7 +257,7 @@ class IncidentEvent:
         incident = self.incident
         body: dict[str, Any] = {
             "incident": incident.id,
-            "title": {"zh": incident.title.zh, "en": incident.title.en},
+            "title": incident.title.to_body(),
             "root": incident.root,
             "priority": incident.priority,
             "state": incident.state,

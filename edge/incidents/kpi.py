@@ -81,8 +81,8 @@ class Figure:
     def to_body(self) -> dict[str, Any]:
         """As plain data for JSON."""
         return {
-            "key": self.key, "name": _text(self.name), "value": self.value, "unit": self.unit,
-            "recommended": _text(self.recommended), "ok": self.ok,
+            "key": self.key, "name": self.name.to_body(), "value": self.value, "unit": self.unit,
+            "recommended": self.recommended.to_body(), "ok": self.ok,
         }  # fmt: skip
 
 
@@ -118,7 +118,7 @@ class Report:
         event, row = body["event"], body["alarm"]
         alarm = self._alarms.get(row["id"])
         if alarm is None:
-            name = Text(str(row["name"]["zh"]), str(row["name"]["en"]))
+            name = Text.from_body(row["name"])
             trait = self._traits.get(row["id"], PLAIN)
             alarm = self._alarms[row["id"]] = _Alarm(
                 name, row["priority"], History(trait, row["priority"] == PRIORITIES[0])
@@ -232,7 +232,7 @@ class Report:
         """The alarms that came oftenest."""
         count = len(self._times)
         return [
-            {"id": name, "name": _text(each.name), "priority": each.priority, "count": len(each.times),
+            {"id": name, "name": each.name.to_body(), "priority": each.priority, "count": len(each.times),
              "share": 100 * len(each.times) / count}
             for name, each in self._most()[:TOP]
         ]  # fmt: skip
@@ -256,7 +256,7 @@ class Report:
     def _repeats(name: str, alarm: _Alarm, kind: Any) -> dict[str, Any]:
         alarm.history.kind = kind
         return {
-            "id": name, "name": _text(alarm.name), "count": len(alarm.times), "fleeting": alarm.fleeting,
+            "id": name, "name": alarm.name.to_body(), "count": len(alarm.times), "fleeting": alarm.fleeting,
             "suggestion": alarm.history.suggestion().to_body(),
         }  # fmt: skip
 
@@ -285,7 +285,3 @@ def _figure(key: str, value: float | None) -> Figure:
     name, unit, recommended, limit, inclusive = _FIGURES[key]
     ok = None if limit is None or value is None else value <= limit if inclusive else value < limit
     return Figure(key, name, None if value is None else round(value, 2), unit, recommended, ok)
-
-
-def _text(text: Text) -> dict[str, str]:
-    return {"zh": text.zh, "en": text.en}

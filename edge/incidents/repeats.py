@@ -76,7 +76,7 @@ class Suggestion:
         text = self.text()
         return {
             "on_delay_s": self.on_delay_s, "off_delay_s": self.off_delay_s, "deadband": self.deadband,
-            "text": {"zh": text.zh, "en": text.en},
+            "text": text.to_body(),
         }  # fmt: skip
 
 

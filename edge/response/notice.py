@@ -59,7 +59,7 @@ class Notice:
     @staticmethod
     def from_body(body: Mapping[str, Any]) -> Notice:
         """Back from JSON; KeyError or TypeError where the body is no notice."""
-        return Notice(**{**body, "title": Text(**body["title"]), "body": Text(**body["body"])})
+        return Notice(**{**body, "title": Text.from_body(body["title"]), "body": Text.from_body(body["body"])})
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,10 +90,10 @@ class Order:
             "id": self.id,
             "equipment": self.equipment,
             "plan": self.plan,
-            "title": _text(self.title),
-            "task": _text(self.task),
+            "title": self.title.to_body(),
+            "task": self.task.to_body(),
             "priority": self.priority,
-            "cause": _text(self.cause),
+            "cause": self.cause.to_body(),
             "opened_ns": self.opened_ns,
             "due_ns": self.due_ns,
             "state": self.state.value,
@@ -112,7 +112,7 @@ class Order:
         try:
             given = dict(body)
             for key in ("title", "task", "cause"):
-                given[key] = Text(str(given[key]["zh"]), str(given[key]["en"]))
+                given[key] = Text.from_body(given[key])
             given["state"] = OrderState(given["state"])
             given["history"] = tuple(Line(**line) for line in given["history"])
             order_number(str(given["id"]))
@@ -191,7 +191,3 @@ def advance(order: Order, step: str, who: str, note: str, wall_ns: int, reading:
     if order.pending and not after.pending:
         after = replace(after, finished_ns=wall_ns, done_value=reading)
     return OrderEvent(after, events[-1], wall_ns, who, note)
-
-
-def _text(text: Text) -> dict[str, str]:
-    return {"zh": text.zh, "en": text.en}

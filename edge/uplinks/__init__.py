@@ -274,8 +274,8 @@ def view_of(site: Any) -> SiteView:
 
 
 def _point_view(point: Point) -> PointView:
-    labels = {code: {"zh": text.zh, "en": text.en} for code, text in point.labels.items()} if point.labels else None
-    title = {"zh": point.title.zh, "en": point.title.en}
+    labels = {code: text.to_body() for code, text in point.labels.items()} if point.labels else None
+    title = point.title.to_body()
     return PointView(point.unit, title, point.kind, point.writable, point.counter, point.low, point.high, labels)
 
 
