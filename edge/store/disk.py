@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge.store.database import DatabaseThread, set_aside
+from edge.store.gaps import Gaps
 from edge.store.readings_file import ReadingsFile, Row, Standing
 
 T = TypeVar("T")
@@ -43,10 +44,12 @@ class Disk:
         """How many parts of the file could not be unpacked."""
         return len(set[str]().union(*(file.rotten for file in (self._file, self._queried) if file is not None)))
 
-    async def begin(self, ahead: int) -> tuple[Standing, int]:
-        """Open the file and reserve `ahead` numbers; returns where it stands and the newest reserved number."""
+    async def begin(self, ahead: int) -> tuple[Standing, int, Gaps]:
+        """Open the file and reserve `ahead` numbers; returns where it stands, the newest reserved number, and which
+        numbers stand for no row.
+        """
 
-        def begin() -> tuple[ReadingsFile, Standing, int]:
+        def begin() -> tuple[ReadingsFile, Standing, int, Gaps]:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = ReadingsFile(self.path)
             try:
@@ -56,16 +59,17 @@ class Disk:
                     log.info("%s: %d rows of an older Courtyard were taken over", self.path, count)
                 standing = file.standing()
                 reserved = standing.reserved + ahead
-                file.reserve(reserved)
+                file.reserve(reserved, (standing.last_seq + 1, standing.reserved))
+                gaps = Gaps(file.gaps())
             except BaseException:
                 file.close()
                 raise
-            return file, standing, reserved
+            return file, standing, reserved, gaps
 
-        self._file, standing, reserved = await self._writer.run(begin)
+        self._file, standing, reserved, gaps = await self._writer.run(begin)
         self._locked = False
         self.opened += 1
-        return standing, reserved
+        return standing, reserved, gaps
 
     async def reserve(self, seq: int) -> None:
         """See `ReadingsFile.reserve`. The file must be open."""

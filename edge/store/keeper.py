@@ -160,6 +160,7 @@ class Keeper:
         if await self._used() > self._room * HIGH:
             await self._pack(Closing(0, at_once=True))  # what everybody has takes a fraction when it is packed
             await self._let_go()
+            await self._store.count_anew()
         after = await self._store.work(lambda file: counts(PackedHistory(file.db)))
         for name, number in after.items():
             if number > before.get(name, 0):

@@ -23,6 +23,7 @@ from drivers.point import Value
 from edge.clock import SystemClock
 from edge.store.database import StoreError, StoreFault, damaged
 from edge.store.disk import Disk
+from edge.store.gaps import Gaps
 from edge.store.history import History, Sample
 from edge.store.packing import clean
 from edge.store.readings_file import ReadingsFile, Row, Standing
@@ -67,6 +68,7 @@ class ReadingsStore:
         self._reserved = 0
         self._held: int | None = None
         self._given = 0
+        self._gaps = Gaps()
         self._floor = 0  # rows up to here went away with a damaged file
         self._positions: dict[str, int] = {}
         self._durable: dict[str, int] = {}
@@ -229,10 +231,13 @@ class ReadingsStore:
 
     def behind(self, seq: int) -> int:
         """How many rows lie after `seq`."""
-        count = max(0, self._last - max(seq, self._first - 1))
-        if self._before is not None:
-            count += max(0, self._before.last_seq - max(seq, self._before.first_seq - 1, self._floor))
-        return count
+        first = self._first if self._before is None else self._before.first_seq
+        low = max(seq, first - 1, self._floor)
+        return max(0, self._last - low - self._gaps.missing(low, self._last)) if low < self._last else 0
+
+    async def count_anew(self) -> None:
+        """Rows were taken out of the middle: see which numbers stand for none now. Raises StoreError."""
+        self._gaps = Gaps(await self.work(lambda file: file.gaps()))
 
     async def query(
         self,
@@ -315,7 +320,7 @@ class ReadingsStore:
 
     async def _begin(self) -> None:
         """Open the file and take up where it stands."""
-        standing, reserved = await self._disk.begin(self._last + RESERVE)
+        standing, reserved, self._gaps = await self._disk.begin(self._last + RESERVE)
         self._durable = dict(standing.cursors)
         if self._before is None:  # rows that came before this had provisional numbers, from 1
             self._before = standing

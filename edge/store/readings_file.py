@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
 from edge.store.database import connect, connect_reading, damage, transaction
 from edge.store.first_version import oldest_batches
+from edge.store.gaps import TABLE as GAPS
+from edge.store.gaps import Gap, gaps_between
 from edge.store.groups import Columns, Group, Packer, Row, places_of
 from edge.store.layouts import LayoutTable
 from edge.store.packed import TABLES as PACKED
@@ -61,6 +63,7 @@ DELETE FROM spans;
 CREATE TABLE restamps (first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, shift_ns INTEGER NOT NULL);
 """,
     PACKED,
+    GAPS,
 ]
 """SQL from each schema to the next; a released one is never changed."""
 _NEWER = "groups WHERE last_seq > (SELECT coalesce((SELECT last_seq FROM spans ORDER BY first_seq DESC LIMIT 1), 0))"
@@ -162,14 +165,28 @@ class ReadingsFile:
         newest = max(last, *cursors.values(), PackedHistory(self._db).mark())
         return Standing(first[0] if first else newest + 1, newest, max(reserved, newest), cursors, newest_ns)
 
-    def reserve(self, seq: int) -> None:
-        """Promise, through a power cut, that numbers up to `seq` are not given out again after a restart."""
+    def reserve(self, seq: int, skipped: tuple[int, int] | None = None) -> None:
+        """Promise, through a power cut, that numbers up to `seq` are not given out again after a restart.
+
+        `skipped`: first and last of those that were promised before and stand for nothing.
+        """
         self._db.execute("PRAGMA synchronous=FULL")
         try:
             with transaction(self._db) as db:
                 db.execute("INSERT OR REPLACE INTO reserve (id, seq) VALUES (1, ?)", (seq,))
+                if skipped:
+                    self._note_gaps(*skipped, gaps_between(*skipped, (), ()))
         finally:
             self._db.execute("PRAGMA synchronous=NORMAL")
+
+    def gaps(self) -> list[Gap]:
+        """Numbers that stand for no row."""
+        return [Gap(*row) for row in self._db.execute("SELECT first_seq, last_seq, missing FROM gaps")]
+
+    def _note_gaps(self, first_seq: int, last_seq: int, gaps: Iterable[Gap]) -> None:
+        """Within a transaction; in the place of what was known of this stretch."""
+        self._db.execute("DELETE FROM gaps WHERE first_seq >= ? AND last_seq <= ?", (first_seq, last_seq))
+        self._db.executemany("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?)", gaps)
 
     def commit(self, rows: Sequence[Row], cursors: Mapping[str, int | None]) -> None:
         """Append rows and move cursors (None: forget) in one transaction: all of it or nothing."""
@@ -211,6 +228,7 @@ class ReadingsFile:
         self._unpacked = NOTHING
         self._db.execute("DELETE FROM groups WHERE last_seq <= ?", (seq,))
         self._db.execute("DELETE FROM spans WHERE last_seq <= ?", (seq,))
+        self._db.execute("DELETE FROM gaps WHERE last_seq <= ?", (seq,))
         for last_seq, first_seq in self._overlapping(0, seq):
             self._replace(last_seq, [row for row in self._group(last_seq, first_seq) if row.seq > seq])
 
@@ -310,9 +328,10 @@ class ReadingsFile:
         empty row stands where one was taken. `note` is called with the count, within the transaction.
         """
         rows: list[Row] = []
-        gone = 0
+        gone, first = 0, ends[0]
         for end in ends:
             for first_seq, body in self._db.execute("SELECT first_seq, body FROM groups WHERE last_seq = ?", (end,)):
+                first = min(first, first_seq)
                 for row in self._rows(first_seq, body):
                     if row.equipment in equipment:
                         gone += len(row.values)
@@ -326,6 +345,8 @@ class ReadingsFile:
             with transaction(self._db) as db:
                 if gone:
                     db.execute("DELETE FROM groups WHERE last_seq BETWEEN ? AND ?", (ends[0], ends[-1]))
+                    found = gaps_between(first, ends[-1], groups, [rows[place].seq for place in kept])
+                    self._note_gaps(first, ends[-1], found)
                     self._put(groups)
                     self._layouts.write_fresh()
                 note(gone)

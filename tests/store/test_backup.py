@@ -100,6 +100,8 @@ async def test_after_a_restore_everything_is_there_and_no_number_is_given_out_ag
         }  # fmt: skip
         assert note[0] > ENTRIES_JUMP
         assert await ledger.commit([Entry("alarm", "a", 1, {})]) == [note[0] + 1]
+    async with open_readings(tmp_path / "new" / READINGS) as store:
+        assert store.behind(store.cursor("cloud")) == 7, "the jump of the numbers counts for nothing"
 
 
 async def test_what_was_there_is_kept_aside_and_a_backup_without_readings_leaves_them(tmp_path: Path) -> None:

@@ -135,7 +135,9 @@ async def test_of_unsent_rows_the_least_important_go_first_and_are_counted(store
         await record(store, clock, 8_000, 8 * S)
         await keeper.turn()
         assert await keeper._used() <= 4_000_000 * HIGH
-        assert sum(await _sent(store)) + sum(keeper.figures["shed"].values()) == store.stats()["values"]
+        sent = await _sent(store)
+        assert sum(sent) + sum(keeper.figures["shed"].values()) == store.stats()["values"]
+        assert store.behind(0) == len(sent)
         seen.append(keeper.figures["shed"])
     firsts = [
         next((n for n, shed in enumerate(seen) if shed.get(name)), 99) for name in ("light", "bin", "pump", "fire")
