@@ -35,7 +35,7 @@ from edge.alarms.rule import Rule, compile_rules
 from edge.alarms.trial import Trial
 from edge.alarms.truth import points_of
 from edge.alarms.wording import span as worded_span
-from edge.cli.backup import store_errors
+from edge.cli.backup import state_options, store_errors
 from edge.cli.client import NoDaemon, connect
 from edge.cli.command import (
     OK,
@@ -49,6 +49,8 @@ from edge.cli.command import (
     options,
     print_json,
     print_table,
+    result,
+    span,
 )
 from edge.cli.progress import progress
 from edge.cli.words import word, words
@@ -76,12 +78,8 @@ def register(steps: Subparsers) -> None:
     limits.add_argument("--side", choices=("above", "below", "both"), default="both", help="(both)")
     limits.set_defaults(act=_propose)
     for each in (test, limits):
-        each.add_argument(
-            "--from", dest="start", default=None, metavar="T", help="ISO 8601 or Unix time (a week ago)"
-        )
-        each.add_argument("--to", dest="end", default=None, metavar="T", help="ISO 8601 or Unix time (now)")
-        each.add_argument("--state", type=Path, default=None, metavar="DIR", help="state directory (the daemon's)")
-        each.add_argument("--config", type=Path, default=None, metavar="SITE.yaml", help="site file (the daemon's)")
+        span(each, "a week ago")
+        state_options(each)
         options(each)
 
 
@@ -285,11 +283,7 @@ def _propose(arguments: argparse.Namespace) -> int:
     found = [calmed(each, lasted) for each, lasted in zip(found, _excursions(past, point, found), strict=True)]
     given = [len(stretches) for stretches in _tried(past, point, found, lambda each: each.keys())]
     report = _report(past, point, history, list(zip(found, given, strict=True)))
-    if as_json(arguments):
-        print_json(report)
-    else:
-        _show_proposal(report, language(arguments))
-    return OK
+    return result(arguments, report, _show_proposal)
 
 
 def _excursions(past: _Past, point: Point, found: Sequence[Proposal]) -> list[list[float]]:

@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from rich import box
 from rich.console import Console
@@ -28,6 +28,7 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 Subparsers = Any
 """What argparse's `add_subparsers` returns; it has no public name."""
 Act = Callable[[argparse.Namespace], int]
+T = TypeVar("T")
 
 
 class Ended(Exception):
@@ -63,6 +64,12 @@ def options(parser: argparse.ArgumentParser, *, remote: bool = True) -> None:
     parser.add_argument(
         "--lang", choices=("zh", "en"), default=none, help="language of names (default: of this shell)"
     )
+
+
+def span(parser: argparse.ArgumentParser, since: str, until: str = "now") -> None:
+    """The options that say from when to when; what they are where nobody says."""
+    for name, where, default in (("--from", "start", since), ("--to", "end", until)):
+        parser.add_argument(name, dest=where, default=None, metavar="T", help=f"ISO 8601 or Unix time ({default})")
 
 
 def signature(parser: argparse.ArgumentParser) -> None:
@@ -111,6 +118,15 @@ def say(text: object, language: Language) -> str:
 def print_json(data: object) -> None:
     """A result for programs."""
     print(json.dumps(data, ensure_ascii=False, indent=2))
+
+
+def result(arguments: argparse.Namespace, data: T, people: Callable[[T, Language], None]) -> int:
+    """Print what a command has found: for programs where JSON is wanted, else for people. It is done."""
+    if as_json(arguments):
+        print_json(data)
+    else:
+        people(data, language(arguments))
+    return OK
 
 
 def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

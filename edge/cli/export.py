@@ -21,7 +21,7 @@ from typing import Any
 from drivers.document import Faulty, nearest
 from edge.cli.backup import print_note, store_errors
 from edge.cli.client import Client, NoDaemon, connect, in_path
-from edge.cli.command import OK, USAGE, WRONG, Ended, Subparsers, command, options
+from edge.cli.command import OK, USAGE, WRONG, Ended, Subparsers, command, options, span
 from edge.cli.formats import LATEST_NS, WRITERS, Names, Told, Write
 from edge.cli.progress import progress
 
@@ -43,10 +43,7 @@ def register(subparsers: Subparsers) -> None:
         help="may stand several times; * is any text",
     )
     readings.add_argument("--all", action="store_true", help="every point")
-    readings.add_argument(
-        "--from", dest="start", default=None, metavar="T", help="ISO 8601 or Unix time (an hour ago; with --all: any)"
-    )
-    readings.add_argument("--to", dest="end", default=None, metavar="T", help="ISO 8601 or Unix time (now)")
+    span(readings, "an hour ago; with --all: any")
     readings.add_argument(
         "--format", choices=(*WRITERS, "parquet"), default="csv", help="lp: InfluxDB line protocol (csv)"
     )

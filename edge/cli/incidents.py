@@ -5,24 +5,23 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from drivers.point import Language
 from edge.cli.client import Client, connect, in_path
 from edge.cli.command import (
-    OK,
     USAGE,
     Ended,
     Subparsers,
-    as_json,
     command,
-    language,
     options,
-    print_json,
     print_table,
+    result,
     say,
     signature,
+    span,
     who,
 )
 from edge.cli.words import local, word, words
@@ -62,8 +61,7 @@ def register(steps: Subparsers) -> None:
     evidence.set_defaults(act=_evidence)
     kpi = steps.add_parser("kpi", help="how good the alarms are, beside what is recommended")
     kpi.add_argument("--month", default=None, metavar="YYYY-MM", help="a month of the community's calendar")
-    kpi.add_argument("--from", dest="start", default=None, metavar="T", help="ISO 8601 or Unix time (a day ago)")
-    kpi.add_argument("--to", default=None, metavar="T", help="ISO 8601 or Unix time (now)")
+    span(kpi, "a day ago")
     options(kpi)
     kpi.set_defaults(act=_kpi)
 
@@ -78,11 +76,7 @@ def acknowledge(daemon: Client, incident: str, name: str, note: str | None) -> R
 def _list(arguments: argparse.Namespace) -> int:
     with connect(arguments) as daemon:
         rows = daemon.get("/api/v1/incidents", state=arguments.state)
-    if as_json(arguments):
-        print_json(rows)
-    else:
-        print_incidents(rows, language(arguments))
-    return OK
+    return result(arguments, rows, print_incidents)
 
 
 def print_incidents(rows: Sequence[Row], lang: Language) -> None:
@@ -107,11 +101,7 @@ def _step(arguments: argparse.Namespace) -> int:
     with connect(arguments) as daemon:
         row = daemon.post(f"/api/v1/incidents/{in_path(arguments.incident)}/{arguments.step}", body)
         zone = daemon.get("/api/v1/site")["timezone"]
-    if as_json(arguments):
-        print_json(row)
-    else:
-        print_evidence(row, language(arguments), zone)
-    return OK
+    return result(arguments, row, partial(print_evidence, zone=zone))
 
 
 @command
@@ -119,11 +109,7 @@ def _evidence(arguments: argparse.Namespace) -> int:
     with connect(arguments) as daemon:
         row = daemon.get(f"/api/v1/incidents/{in_path(arguments.incident)}")
         zone = daemon.get("/api/v1/site")["timezone"]
-    if as_json(arguments):
-        print_json(row)
-    else:
-        print_evidence(row, language(arguments), zone)
-    return OK
+    return result(arguments, row, partial(print_evidence, zone=zone))
 
 
 def print_evidence(row: Row, lang: Language, zone: str) -> None:
@@ -155,15 +141,11 @@ def print_evidence(row: Row, lang: Language, zone: str) -> None:
 
 @command
 def _kpi(arguments: argparse.Namespace) -> int:
-    if arguments.month and (arguments.start or arguments.to):
+    if arguments.month and (arguments.start or arguments.end):
         raise Ended(USAGE, "--month says it all; leave --from and --to out")
     with connect(arguments) as daemon:
-        report = daemon.get("/api/v1/reports/alarms", month=arguments.month, from_=arguments.start, to=arguments.to)
-    if as_json(arguments):
-        print_json(report)
-    else:
-        print_report(report, language(arguments))
-    return OK
+        report = daemon.get("/api/v1/reports/alarms", month=arguments.month, from_=arguments.start, to=arguments.end)
+    return result(arguments, report, print_report)
 
 
 def print_report(report: Row, lang: Language) -> None:

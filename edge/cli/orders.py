@@ -8,7 +8,19 @@ from typing import Any
 
 from drivers.point import Language
 from edge.cli.client import connect, in_path
-from edge.cli.command import OK, Subparsers, as_json, command, language, options, print_json, say, signature, who
+from edge.cli.command import (
+    OK,
+    Subparsers,
+    as_json,
+    command,
+    language,
+    options,
+    print_json,
+    result,
+    say,
+    signature,
+    who,
+)
 from edge.cli.status import print_orders
 from edge.cli.words import local, word
 
@@ -54,22 +66,14 @@ def _list(arguments: argparse.Namespace) -> int:
         rows = daemon.get("/api/v1/orders", state=arguments.state)
     if not arguments.all and arguments.state is None:
         rows = [row for row in rows if row["state"] not in CLOSED]
-    if as_json(arguments):
-        print_json(rows)
-    else:
-        print_orders(rows, language(arguments))
-    return OK
+    return result(arguments, rows, print_orders)
 
 
 @command
 def _show(arguments: argparse.Namespace) -> int:
     with connect(arguments) as daemon:
         row = daemon.get(f"/api/v1/orders/{in_path(arguments.order)}")
-    if as_json(arguments):
-        print_json(row)
-    else:
-        _print_order(row, language(arguments))
-    return OK
+    return result(arguments, row, _print_order)
 
 
 def _print_order(row: Mapping[str, Any], lang: Language) -> None:

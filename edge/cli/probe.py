@@ -9,17 +9,15 @@ from typing import Any
 from drivers.driver import DriverError, Refused
 from edge import loop
 from edge.cli.command import (
-    OK,
     UNREACHABLE,
     USAGE,
     WRONG,
     Ended,
     Subparsers,
-    as_json,
     command,
     options,
-    print_json,
     print_table,
+    result,
 )
 from edge.cli.line import argument, line_of, refuse_if_owned
 from edge.cli.scan import numbers, parities
@@ -64,11 +62,7 @@ def _probe(arguments: argparse.Namespace) -> int:
         raise Ended(WRONG, str(error)) from None
     except DriverError as error:
         raise Ended(UNREACHABLE, str(error)) from None
-    if as_json(arguments):
-        print_json(rows)
-    else:
-        _show(rows)
-    return OK
+    return result(arguments, rows, lambda found, _: _show(found))
 
 
 async def _read(probe: Any) -> Sequence[Mapping[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from drivers.point import Language
 from edge.cli.client import connect
-from edge.cli.command import OK, Subparsers, as_json, clean, command, language, options, print_json, print_table, say
+from edge.cli.command import Subparsers, clean, command, options, print_table, result, say
 from edge.cli.incidents import print_incidents
 from edge.cli.words import local, word, words
 
@@ -30,11 +30,7 @@ def _status(arguments: argparse.Namespace) -> int:
         found = {"site": daemon.get("/api/v1/site"), "health": daemon.health()}
         for each in ("equipment", "incidents", "alarms", "orders", "connections", "uplinks", "storage"):
             found[each] = daemon.get(f"/api/v1/{each}")
-    if as_json(arguments):
-        print_json(found)
-        return OK
-    _show(found, language(arguments))
-    return OK
+    return result(arguments, found, _show)
 
 
 def _show(found: Mapping[str, Any], lang: Language) -> None:
