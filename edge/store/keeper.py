@@ -123,7 +123,7 @@ class Keeper:
             upto = await self._store.work(lambda file: closed(file, closing, now_ns, limit))  # noqa: B023  # awaited
             if upto is None:
                 return
-            await self._sliced(lambda file: pack_upto(file, upto))  # noqa: B023  # awaited
+            await self._sliced(lambda file: pack_upto(file, upto, now_ns))  # noqa: B023  # awaited
 
     def _passed(self) -> int:
         """Up to this number everybody has everything."""

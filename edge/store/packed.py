@@ -144,13 +144,14 @@ class PackedHistory:
             self.db.executemany("INSERT INTO chunks VALUES (?, ?, ?)", rows)
         return sum(len(body) + len(summary or b"") for _, summary, body in rows)
 
-    def publish(self, period: Period) -> None:
-        """From here on the period counts, and the rows that it was made from do not."""
+    def publish(self, periods: Sequence[Period]) -> None:
+        """From here on these periods of one stretch count, and the rows that they were made from do not."""
         with transaction(self.db):
-            if period.readings:
-                self.db.execute("INSERT INTO periods VALUES (?, ?, ?, ?, ?, ?, ?)", period)
-                self.db.execute("DELETE FROM sweeps WHERE period = ?", (period.number,))
-            self.set_mark("packed", period.last_seq)
+            for period in periods:
+                if period.readings:
+                    self.db.execute("INSERT INTO periods VALUES (?, ?, ?, ?, ?, ?, ?)", period)
+                    self.db.execute("DELETE FROM sweeps WHERE period = ?", (period.number,))
+                self.set_mark("packed", period.last_seq)
 
     def drop(self, periods: Sequence[int]) -> None:
         """From here on the periods do not count; `sweep` then frees their room. Within a transaction."""

@@ -23,6 +23,8 @@ WRITTEN = 500
 """Chunks that are written in one step, at most."""
 WRITTEN_BYTES = 65_536
 """And their bytes."""
+AHEAD_NS = 600 * 10**9
+"""A stamp may be ahead of the clock by so much: clocks are corrected."""
 DELETED = 100
 """Groups of the log that are deleted in one step."""
 
@@ -60,8 +62,12 @@ def closed(file: ReadingsFile, closing: Closing, now_ns: int, limit_seq: int) ->
     return int(spans[-1][1]) if old or closing.at_once else None
 
 
-def pack_upto(file: ReadingsFile, upto: int) -> Iterator[None]:
-    """Pack the rows up to a number, with which a group ends, into one period; then delete them."""
+def pack_upto(file: ReadingsFile, upto: int, now_ns: int = 2**62) -> Iterator[None]:
+    """Pack the rows up to a number, with which a group ends, into one period; then delete them.
+
+    What is stamped later than `now_ns` was recorded while the box's clock was ahead. It becomes a period of its own,
+    else all that was recorded beside it would be kept, and looked through, until that time.
+    """
     packed = PackedHistory(file.db)
     after = packed.mark()
     ends = file.ends(after, upto)
@@ -72,7 +78,7 @@ def pack_upto(file: ReadingsFile, upto: int) -> Iterator[None]:
         yield
     if not weights:
         return
-    period = _Period(packed)
+    period, ahead = _Period(packed), None
     for group in _groups(_by_number(weights, packed)):
         rows: dict[str, list[PackedRow]] = {equipment: [] for equipment in group}
         numbers: dict[tuple[str, tuple[str, ...]], tuple[int, ...]] = {}
@@ -81,8 +87,14 @@ def pack_upto(file: ReadingsFile, upto: int) -> Iterator[None]:
                 rows[row.equipment].append(_numbered(row, packed, numbers))
             yield
         for equipment in group:
-            yield from period.add(equipment, rows.pop(equipment))
-    period.publish(after, upto)
+            found = rows.pop(equipment)
+            wrong = [row for row in found if row.time_ns > now_ns + AHEAD_NS]
+            if wrong:
+                ahead = ahead or _Period(packed)
+                yield from ahead.add(equipment, wrong)
+                found = [row for row in found if row.time_ns <= now_ns + AHEAD_NS]
+            yield from period.add(equipment, found)
+    packed.publish([each.made(after, upto) for each in (period, ahead) if each])
     yield from delete_packed(file)
 
 
@@ -119,12 +131,10 @@ class _Period:
         self._size += self._packed.put(self._number, self._waiting)
         self._waiting, self._waiting_bytes = [], 0
 
-    def publish(self, after: int, upto: int) -> None:
-        """From here on it counts."""
+    def made(self, after: int, upto: int) -> Period:
+        """All of it is written: as it is to be published."""
         self._put()
-        self._packed.publish(
-            Period(self._number, after + 1, upto, self._first_ns, self._last_ns, self._readings, self._size)
-        )
+        return Period(self._number, after + 1, upto, self._first_ns, self._last_ns, self._readings, self._size)
 
 
 def _numbered(

@@ -140,6 +140,7 @@ class Uplink:
         self._open = partial(_OPEN[settings.type], name, settings, view_of(house.site), house, refusal, self._memory)
         self._bell = Bell()
         self._sender: Sender | None = None
+        self._waiting: tuple[int | None, float] = None, 0.0  # stamp of the oldest, and since when it has been that
         self._stats = Stats(behind=lambda: self._store.behind(self._store.cursor(name)))
 
     async def run(self) -> None:
@@ -155,7 +156,14 @@ class Uplink:
     def lag_s(self) -> float | None:
         """How old the oldest is that the far end does not have; None until that is known."""
         stats = self._sender.stats if self._sender else self._stats
-        return None if stats.state == "connecting" else stats.lag_s(self._clock.wall_ns())
+        return None if stats.state == "connecting" else self._lag_s(stats)
+
+    def _lag_s(self, stats: Stats) -> float:
+        """By its stamp, or by how long it has been seen waiting: a clock that was ahead hides nothing."""
+        oldest_ns, now_s = stats.waiting_ns(), self._clock.mono_s()
+        if oldest_ns != self._waiting[0]:
+            self._waiting = oldest_ns, now_s
+        return 0.0 if oldest_ns is None else max(stats.lag_s(self._clock.wall_ns()), now_s - self._waiting[1])
 
     def since_reject_s(self) -> float | None:
         """How long ago something was last refused for good; infinite where never, None until that is known."""
@@ -168,7 +176,7 @@ class Uplink:
             "name": self.name,
             "type": self.settings.type,
             "state": stats.state,
-            "lag_s": round(stats.lag_s(self._clock.wall_ns()), 3),
+            "lag_s": round(self._lag_s(stats), 3),
             "backlog": stats.behind(),
             "rate": round(stats.rate.per_s(self._clock.mono_s()), 1),
             "sent": stats.sent,

@@ -199,10 +199,14 @@ class Stats:
         self.sent += rows
         self.rate.add(rows, now_s)
 
+    def waiting_ns(self) -> int | None:
+        """Stamp of the oldest row or entry that the far end does not have; None where it has all."""
+        return min((each for each in (self.oldest_ns, self.oldest_event_ns) if each is not None), default=None)
+
     def lag_s(self, now_ns: int) -> float:
         """How old the oldest row or entry is that the far end does not have; 0 where it has all."""
-        waiting = [each for each in (self.oldest_ns, self.oldest_event_ns) if each is not None]
-        return max(0.0, (now_ns - min(waiting)) / 1e9) if waiting else 0.0
+        waiting_ns = self.waiting_ns()
+        return 0.0 if waiting_ns is None else max(0.0, (now_ns - waiting_ns) / 1e9)
 
 
 class Entry(Protocol):

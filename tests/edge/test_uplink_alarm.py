@@ -74,6 +74,18 @@ async def test_an_hour_behind_is_an_alarm_that_survives_a_restart_and_clears_whe
         await eventually(lambda: not house.desk.alarms()[0]["active"])
 
 
+async def test_a_row_of_a_clock_that_was_ahead_does_not_hide_that_the_far_end_is_away(tmp_path: Path) -> None:
+    clock, port = ManualClock(), free_port()
+    async with living(tmp_path, clock, port) as house:
+        await eventually(lambda: {"ticks", "keeper"} <= clock.sleeping())
+        house.store.append("pump-1", ("pressure",), (3.5,), None, clock.wall_ns() + 4 * 365 * 86_400 * 10**9)
+        await eventually(lambda: "uplink[cloud]" in clock.sleeping())
+        await pass_time(clock, 3780)
+        [alarm] = await eventually(house.desk.alarms)
+        assert alarm["code"] == "GW-04"
+        assert house.desk.uplinks()[0]["lag_s"] >= 3600
+
+
 @asynccontextmanager
 async def far_end(port: int) -> AsyncIterator[list[str]]:
     """Takes every line but those that end with 7; yields what it has taken."""

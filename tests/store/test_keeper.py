@@ -97,6 +97,28 @@ async def test_old_days_go_by_age(store: ReadingsStore) -> None:
     assert counted[0][1] == 1250
 
 
+async def test_readings_of_a_clock_that_was_years_ahead_hold_up_neither_packing_nor_age(store: ReadingsStore) -> None:
+    clock, years = ManualClock(START), 4 * 365 * DAY_NS
+    keeper = Keeper(store, keeping(keep_ns=2 * DAY_NS), clock, [], nobody)
+    await record(store, clock, 2000, 20 * S)
+    clock.step_wall(years / S)
+    await record(store, clock, 8, 20 * S)
+    clock.step_wall(-years / S)
+    await record(store, clock, 5000, 20 * S)
+    clock.advance(8 * 3600)
+    before = await left(store)
+    await keeper.turn()
+    assert keeper.figures["packed_readings"] > 5000
+    assert await left(store) == before
+    assert [len(await store.query(f"{name}.p0", START + years, START + LONG)) for name in EQUIPMENT] == [2] * 4
+    clock.advance(4 * 86_400)
+    await keeper.turn()
+    (kept,) = await store.work(lambda file: PackedHistory(file.db).periods())
+    assert (kept.readings, kept.first_ns > START + years) == (8, True), "the days beside them have gone by their age"
+    counted = await store.query("pump-1.p0", START, START + DAY_NS, DAY_NS, aggregate="count")
+    assert counted[0][1] == 1078  # 4320 turns of 20 s, eight of them stamped otherwise
+
+
 async def nobody(shed: Shed, used: int) -> None:
     """Hears of it."""
 
