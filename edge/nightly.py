@@ -26,6 +26,8 @@ AT = "03:30"
 """Where the site file does not say when."""
 LOOK_S = 60.0
 """How often it is looked whether it is time: a clock that is set steps over nothing for longer."""
+FARTHEST_NS = 25 * 3600 * 10**9
+"""No next round is farther away, on the day of 25 hours either: else the clock was ahead, and has been set back."""
 SPARE = 64 << 20
 """Bytes that a backup leaves free on the disk besides."""
 
@@ -57,8 +59,10 @@ class Nightly:
         due = self._next()
         while True:
             await self._clock.sleep(LOOK_S)
-            if self._clock.wall_ns() >= due:
+            now_ns = self._clock.wall_ns()
+            if now_ns >= due:
                 await self.round()
+            if now_ns >= due or due - now_ns > FARTHEST_NS:
                 due = self._next()
 
     async def round(self) -> None:

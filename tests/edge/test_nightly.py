@@ -60,6 +60,26 @@ async def test_the_round_is_made_once_a_day_at_its_hour(tmp_path: Path) -> None:
         task.cancel()
 
 
+async def test_a_clock_that_was_a_year_ahead_does_not_put_the_round_off_for_a_year(tmp_path: Path) -> None:
+    made: list[str] = []
+    async with rounds(tmp_path, 'backup: {at: "03:30"}\n') as (nightly, _, clock):
+
+        async def command(arguments: list[str]) -> tuple[int, str]:
+            made.append(datetime.fromtimestamp(clock.wall_ns() / 1e9, SHANGHAI).strftime("%Y-%m-%d %H:%M"))
+            return 0, ""
+
+        nightly.run_command = command
+        task = asyncio.create_task(nightly.run())
+        await eventually(clock.sleeping)
+        clock.step_wall(-365 * 86_400)
+        for _ in range(2 * 24 * 2):
+            await asyncio.sleep(0)
+            clock.advance(1800)
+            await eventually(clock.sleeping)
+        assert made == ["2025-11-24 03:30", "2025-11-25 03:30"]
+        task.cancel()
+
+
 async def test_a_backup_is_made_for_real_and_only_so_many_are_kept(tmp_path: Path) -> None:
     async with rounds(tmp_path, "backup: {keep: 2}\n") as (nightly, ledger, clock):
         await ledger.commit([Entry("alarm", "a", 1, {})])
