@@ -21,9 +21,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import httpx
 import orjson
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
@@ -32,6 +31,9 @@ from edge.uplinks.influxdb import retry_seconds
 from edge.uplinks.lines import plain
 from edge.uplinks.shape import Entry, Row, SiteView, Stats, UplinkDown
 from edge.uplinks.tls import NetworkSettings
+
+if TYPE_CHECKING:  # else only where a site has a webhook: it takes long to load
+    import httpx
 
 TIMEOUT_S = 10.0
 """For each step of an exchange in which nothing moves."""
@@ -192,6 +194,8 @@ class Webhook:
         key = f"{self._site.id}/{self._name}/{lane}/{items[0].number}-{items[-1].number}"
         head = orjson.dumps({"site": self._site.id, "uplink": self._name, "key": key})
         content = b"%s,%s:[%s]}" % (head[:-1], orjson.dumps(lane), b",".join(item.body for item in items))
+        import httpx
+
         url = self._settings.url
         try:
             async with asyncio.timeout(EXCHANGE_S):
@@ -253,6 +257,8 @@ def sign(key: str, stamp: str, content: bytes) -> str:
 @asynccontextmanager
 async def open_webhook(name: str, settings: Settings, site: SiteView, clock: Clock) -> AsyncIterator[Webhook]:
     """The uplink for as long as the block lasts. Opening does not connect: the server may come later."""
+    import httpx
+
     auth = httpx.BasicAuth(settings.username, settings.secret or "") if settings.username else None
     verify = settings.context() or True
     agent = {"User-Agent": "courtyard"}

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-LATE = ("fastapi", "uvicorn", "prometheus_client", "edge.cli", "edge.console.api", "edge.demo", "simulators")
+LATE = ("httpx", "fastapi", "uvicorn", "prometheus_client", "edge.cli", "edge.console.api", "edge.demo", "simulators")
 LOADED = """
 import sys
 from edge.__main__ import parser

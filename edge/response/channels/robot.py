@@ -1,7 +1,8 @@
 """What the group robots of WeCom, DingTalk and Feishu share: one POST of JSON, and a judgement of the answer.
 
 A robot answers HTTP 200 even where it refuses: only the code in the body says whether the message went out. Keys and
-secrets never reach a log or an error, and neither does the address, which contains them.
+secrets never reach a log or an error, and neither does the address, which contains them. The HTTP client is loaded
+only where a site has a robot: it would cost every start a tenth of its time.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import httpx
 import orjson
 from pydantic import AfterValidator, Field, SecretStr
 
 from edge.response.channels.channel import ChannelError, ChannelSettings
 from edge.response.notice import clean, mask
 
-TIMEOUT = httpx.Timeout(10.0, connect=5.0)
+if TYPE_CHECKING:
+    import httpx
+
+TIMEOUT_S, CONNECT_S = 10.0, 5.0
 ANSWER_BYTES = 65_536
 """No robot says more; what does is no robot."""
 _KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
@@ -35,6 +38,8 @@ def _bare_key(key: SecretStr) -> SecretStr:
 
 
 def _web_address(url: str) -> str:
+    import httpx
+
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
@@ -86,6 +91,8 @@ class Robot:
 
     async def post(self, url: str, body: Mapping[str, Any], params: Mapping[str, str] | None = None) -> None:
         """Send one message. Raises ChannelError unless the service says that it has taken it."""
+        import httpx
+
         try:
             status, headers, answer = await self._exchange(url, orjson.dumps(body), params or {})
         except httpx.TimeoutException:
@@ -144,13 +151,18 @@ class Robot:
 @asynccontextmanager
 async def open_robot(dialect: Dialect, *secrets: SecretStr | None) -> AsyncIterator[Robot]:
     """A robot with an HTTP client of its own."""
+    import httpx
+
+    timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_S)
     logging.getLogger("httpx").addFilter(hide_address)
-    async with httpx.AsyncClient(timeout=TIMEOUT, verify=_tls(), follow_redirects=False) as client:
+    async with httpx.AsyncClient(timeout=timeout, verify=_tls(), follow_redirects=False) as client:
         yield Robot(client, dialect, *secrets)
 
 
 def hide_address(record: logging.LogRecord) -> bool:
     """A filter of httpx's log: it writes whole addresses, and a robot's address is its key."""
+    import httpx
+
     if isinstance(record.args, tuple):
         record.args = tuple(
             f"{arg.scheme}://{arg.host}/" if isinstance(arg, httpx.URL) else arg for arg in record.args
@@ -160,6 +172,8 @@ def hide_address(record: logging.LogRecord) -> bool:
 
 @cache
 def _tls() -> ssl.SSLContext:
+    import httpx
+
     return httpx.create_ssl_context()  # reading the certificates takes longer than a push: once for all robots
 
 
