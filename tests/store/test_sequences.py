@@ -30,11 +30,14 @@ def test_any_numbers_come_back_all_or_a_part(numbers: list[int], begin: int, end
     assert list(part(begin, end)) == numbers[begin:end]
 
 
-@given(st.lists(st.integers(0, 2**64 - 1), max_size=600))
-def test_bit_patterns_come_back(patterns: list[int]) -> None:
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=600), st.integers(0, 600), st.integers(0, 600))
+def test_bit_patterns_come_back_all_or_a_part(patterns: list[int], begin: int, end: int) -> None:
     out = Writer()
     write(out, patterns, bits=True)
-    assert list(read(Reader(bytes(out.data)), len(patterns))(0, len(patterns))) == patterns
+    part = read(Reader(bytes(out.data)), len(patterns))
+    assert list(part(0, len(patterns))) == patterns
+    begin, end = sorted((min(begin, len(patterns)), min(end, len(patterns))))
+    assert list(part(begin, end)) == patterns[begin:end]
 
 
 @pytest.mark.parametrize(
