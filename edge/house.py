@@ -209,6 +209,7 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
         history_keeper(site, store, clerk, clock), uplinks,
     )  # fmt: skip
     desk.storage = lambda: house.keeper.figures
+    desk.watched.append(lambda: ledger.trouble)
     desk.watched.append(lambda: house.keeper.trouble)
     desk.watched.append(lambda: house.nightly.trouble)
     clerk.listeners.append(teller.tell)

@@ -17,10 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edge.store.database import DatabaseThread, StoreError, connect, damaged, set_aside, transaction
+from edge.store.database import DatabaseThread, StoreError, connect, damage, damaged, set_aside, transaction
+from edge.store.salvage import take_over
 
 __all__ = ["Entry", "Ledger", "StoreError", "open_ledger"]
 
+CHECKED_BYTES = 2**25
+"""A file up to this size is checked whole at the start: a second or so on a card."""
 MOST = 100_000
 """Entries that one question to the journal may bring."""
 MIGRATIONS = [
@@ -168,18 +171,41 @@ class Ledger:
     def _open_or_begin_anew(self) -> None:
         """In the thread: a ledger that cannot be read must not keep alarms from being raised."""
         try:
-            self._open().execute("SELECT count(*) FROM state").fetchone()
-            self._open().execute("SELECT max(id) FROM journal").fetchone()
+            db = self._open()
+            db.execute("SELECT count(*) FROM state").fetchone()
+            db.execute("SELECT max(id) FROM journal").fetchone()
+            if self.path.stat().st_size <= CHECKED_BYTES:
+                (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+                if found != "ok":
+                    raise damage(" ".join(str(found).split()))
         except sqlite3.DatabaseError as error:
             if not damaged(error):
                 raise
-            self._close()
-            aside = set_aside(self.path)
-            self.trouble = f"{self.path.name} was damaged ({error}), set aside as {aside.name}; a new one was begun"
-            log.error("%s", self.trouble)
-            self._open()
+            self._begin_anew(error)
+
+    def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
+        """In the thread: set the file aside, and go on in a new one with what can still be read of it."""
+        self._close()
+        aside = set_aside(self.path)
+        taken = take_over(aside, self._open())
+        self.trouble = (
+            f"{self.path.name} was damaged ({error}), set aside as {aside.name}; a new one was begun with "
+            f"{taken['journal']} entries and {taken['state']} states of it"
+        )
+        log.error("%s", self.trouble)
 
     def _commit(
+        self, rows: Sequence[tuple[str, str, int, str]], state: Mapping[tuple[str, str], str | None]
+    ) -> list[int]:
+        try:
+            return self._write(rows, state)
+        except sqlite3.DatabaseError as error:
+            if not damaged(error):
+                raise
+            self._begin_anew(error)
+            return self._write(rows, state)
+
+    def _write(
         self, rows: Sequence[tuple[str, str, int, str]], state: Mapping[tuple[str, str], str | None]
     ) -> list[int]:
         insert = "INSERT INTO journal (kind, subject, time_ns, body) VALUES (?, ?, ?, ?) RETURNING id"

@@ -95,3 +95,24 @@ async def test_a_time_that_does_not_come_is_an_alarm_until_it_does(tmp_path: Pat
         clock.time_known = True
         await pass_time(clock, 15)
         await eventually(lambda: alarms(house) == [])
+
+
+async def test_a_damaged_ledger_is_an_alarm_and_told_with_what_was_saved_of_it(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with living(tmp_path, clock) as house:
+        await house.ledger.commit([], {("meter", "x"): {"value": 7}})
+    path = tmp_path / "state" / "ledger.db"
+    shell = sqlite3.connect(path)
+    (root,) = shell.execute("SELECT rootpage FROM sqlite_master WHERE name = 'journal_by_kind'").fetchone()
+    shell.close()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(bytes(4096))
+    async with living(tmp_path, clock) as house:
+        await pass_time(clock, 15)
+        (reason,) = house.desk.health()["reasons"]
+        assert reason.startswith("ledger.db was damaged (")
+        assert reason.endswith(" states of it")
+        assert "\n" not in reason
+        assert (await house.ledger.load("meter"))["x"] == {"value": 7}
+        await eventually(lambda: ("gateway.storage", "GW-03") in alarms(house))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.store.ledger import Entry, StoreError, open_ledger
+from edge.store.salvage import JUMP
 
 RAISED = Entry("alarm", "pump-1.dry", 100, {"event": "raised", "name": {"zh": "缺水", "en": "Dry"}})
 CLEARED = Entry("alarm", "pump-1.dry", 200, {"event": "cleared"})
@@ -118,8 +120,79 @@ async def test_a_file_that_is_no_database_is_set_aside_and_a_new_one_begun(path:
     async with open_ledger(path) as ledger:
         assert ledger.trouble is not None
         assert "was damaged (file is not a database), set aside as ledger.db.damaged-" in ledger.trouble
-        assert await ledger.commit([RAISED]) == [1]
+        assert await ledger.commit([RAISED]) == [JUMP + 1]  # no number that may have been told before
     assert len(list(path.parent.glob("ledger.db.damaged-*"))) == 1
+
+
+async def filled(path: Path) -> None:
+    async with open_ledger(path) as ledger:
+        for n in range(10):
+            await ledger.commit(
+                [Entry("alarm", f"pump-{n}.{k}", n, {"text": "字" * 30}) for k in range(100)],
+                {("meter", f"pump-{n}.{k}"): {"value": k, "text": "x" * 60} for k in range(20)},
+            )
+
+
+def lost_page(path: Path, name: str, number: int | None = None) -> None:
+    """The root page of a table or an index is nought, or another page of the file."""
+    shell = sqlite3.connect(path)
+    (root,) = shell.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+    (size,) = shell.execute("PRAGMA page_size").fetchone()
+    shell.close()
+    with path.open("r+b") as file:
+        file.seek(((number or root) - 1) * size)
+        file.write(bytes(size))
+
+
+@pytest.mark.parametrize("index", ["journal_by_kind", "journal_by_subject", "journal_by_time"])
+async def test_a_ledger_whose_index_is_lost_goes_on_with_all_that_stood_in_it(path: Path, index: str) -> None:
+    await filled(path)
+    lost_page(path, index)
+    async with open_ledger(path) as ledger:
+        assert "a new one was begun with 1000 entries and 200 states of it" in str(ledger.trouble)
+        assert await ledger.commit([RAISED], {("meter", "new"): {}}) == [1000 + JUMP + 1]
+        assert len(await ledger.load("meter")) == 201
+        found = await ledger.journal(kind="alarm", limit=2000)
+        assert [number for number, _ in found[:1000]] == list(range(1, 1001))
+    async with open_ledger(path) as ledger:
+        assert ledger.trouble is None
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_a_lost_page_of_the_journal_costs_no_state_and_one_of_the_states_no_entry(
+    path: Path, seed: int
+) -> None:
+    await filled(path)
+    pages = path.stat().st_size // 4096
+    lost_page(path, "journal", random.Random(seed).randrange(3, pages))
+    async with open_ledger(path) as ledger:
+        entries, meters = await ledger.journal(limit=2000), await ledger.load("meter")
+        assert await ledger.commit([RAISED], {("meter", "new"): {}})
+    assert len(entries) == 1000 or len(meters) == 200  # a page belongs to one of them
+
+
+async def test_a_ledger_that_is_damaged_while_it_is_open_loses_no_entry_that_is_written(path: Path) -> None:
+    await filled(path)
+    async with open_ledger(path) as ledger:
+        lost_page(path, "journal_by_subject")
+        await ledger._thread.run(ledger._close)  # what it had in memory is gone
+        (number,) = await ledger.commit([RAISED], {("meter", "new"): {}})
+        assert "a new one was begun with 1000 entries and 200 states of it" in str(ledger.trouble)
+        assert number == 1000 + JUMP + 1
+        assert len(await ledger.journal(limit=2000)) == 1001
+
+
+async def test_what_is_no_json_any_more_is_left_behind(path: Path) -> None:
+    await filled(path)
+    shell = sqlite3.connect(path)
+    with shell:
+        shell.execute("UPDATE state SET body = substr(body, 3) WHERE key = 'pump-1.1'")
+        shell.execute("UPDATE journal SET body = substr(body, 3) WHERE id = 7")
+    shell.close()
+    lost_page(path, "journal_by_kind")
+    async with open_ledger(path) as ledger:
+        assert "begun with 999 entries and 199 states" in str(ledger.trouble)
+        assert len(await ledger.load("meter")) == 199
 
 
 async def test_a_ledger_of_a_newer_program_is_left_alone(path: Path) -> None:
