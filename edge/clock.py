@@ -13,11 +13,15 @@ import time
 
 from edge.kerneltime import synchronised
 
-GRID_S = 0.05
-"""What wakes by the clock wakes at multiples of this: waking a processor costs more than what is then done."""
+GRIDS_S = (1.0, 0.5)
+"""What wakes by the clock wakes at multiples of the longest of these that it sleeps: waking a processor costs more
+than what is then done."""
+_SHORT_GRID_S = 0.05
+"""And what sleeps for less, at multiples of this."""
 _COARSE_S = 0.25
-"""Sleeps of at least this length end on the grid."""
 _FINE_S = 0.001
+_TRUE_S = 0.0001
+"""By so much a sum of times may be too late for the moment that it means."""
 _EARLY_S = 0.001
 """A timer of the event loop may be so much too early: who wakes then would only sleep again."""
 
@@ -40,35 +44,41 @@ class SystemClock:
     """Seconds since some start; never steps. Asked several times for each reading: nothing stands between."""
 
     def __init__(self) -> None:
-        self._sleepers: dict[float, list[asyncio.Future[None]]] = {}
+        self._sleepers: dict[int, list[asyncio.Future[None]]] = {}
+        """By the millisecond at which they wake."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; where that is long, to the nearest twentieth of a second, so that sleepers wake together."""
-        if seconds >= _COARSE_S:
-            now = time.monotonic()
-            seconds = round((now + seconds) / GRID_S) * GRID_S - now
-        await asyncio.sleep(seconds)
+        """Wait; where that is long, to the nearest second, half or twentieth of one: so sleepers wake together."""
+        if seconds < _COARSE_S:
+            await asyncio.sleep(seconds)
+            return
+        now = time.monotonic()
+        grid_s = next((each for each in GRIDS_S if each <= seconds), _SHORT_GRID_S)
+        end_s = round((now + seconds) / grid_s) * grid_s
+        await self.wait(asyncio.get_running_loop().create_future(), end_s - now)
 
     async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
         """Wait until `woken` is done, at most so long, to the next thousandth. Those that wait for the same share a
         timer.
         """
-        end_s = ((time.monotonic() + seconds) // _FINE_S + 1) * _FINE_S
-        together = self._sleepers.get(end_s)
+        now = time.monotonic()
+        moment = int((now + seconds - _TRUE_S) / _FINE_S) + 1
+        together = self._sleepers.get(moment)
         if together is None:
-            together = self._sleepers[end_s] = []
+            together = self._sleepers[moment] = []
             loop = asyncio.get_running_loop()
-            loop.call_later(end_s - time.monotonic() + _EARLY_S, self._wake, end_s)
+            loop.call_later(moment * _FINE_S - now + _EARLY_S, self._wake, moment)
         together.append(woken)
         try:
             await woken
         finally:
-            if end_s in self._sleepers:
+            if moment in self._sleepers:
                 together.remove(woken)
 
-    def _wake(self, end_s: float) -> None:
-        for woken in self._sleepers.pop(end_s):
-            _wake(woken)
+    def _wake(self, moment: int) -> None:
+        for woken in self._sleepers.pop(moment):
+            if not woken.done():
+                woken.set_result(None)
 
 
 class ManualClock:

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import cast
 
-from drivers.driver import BadAnswer, Clock, ConnectionDown, DeviceSilent, Driver, Refused
+from drivers.driver import BadAnswer, Clock, ConnectionDown, DeviceSilent, Driver, DriverError, Refused
 from drivers.modbus import requests
 from drivers.modbus.check import check
 from drivers.modbus.codec import decode as decode_one
@@ -30,7 +30,7 @@ from drivers.modbus.planner import ModbusSettings, ReadRequest, line_of, place, 
 from drivers.modbus.probe import probe
 from drivers.modbus.reasons import EXCEPTIONS, GATEWAY_SILENT, lost
 from drivers.modbus.scan import describe, scan
-from drivers.modbus.wire import Wire
+from drivers.modbus.wire import TcpWire, Wire
 from drivers.point import Batch, Device, Point, Quality, Tally, Value
 
 DEAF = 4
@@ -43,6 +43,7 @@ _LATEST, _LATEST_S = 1.25, 0.015
 """So many times as late, and so many seconds: nothing is waited for any longer that may answer besides."""
 
 
+_FAILED = (BrokenFrame, TimeoutError, ConnectionResetError)
 _GOOD = Quality.GOOD
 """Looked up once: a member of an enumeration is slow to find."""
 
@@ -50,7 +51,7 @@ _GOOD = Quality.GOOD
 class Kept:
     """What is kept of one planned request: its PDU, and the newest answer."""
 
-    __slots__ = ("begin_s", "data", "form", "pdu", "qualities", "values")
+    __slots__ = ("_answer", "begin_s", "form", "frame", "pdu", "qualities", "values")
 
     def __init__(self, request: ReadRequest, begin_s: float) -> None:
         self.begin_s = begin_s
@@ -58,9 +59,18 @@ class Kept:
         self.pdu = requests.read(request.table, request.address, request.count)
         self.form = request.unit_id, self.pdu[0], Asked.by(request.unit_id, self.pdu).size
         """All that an answer on a serial line shows of what it answers."""
-        self.data: bytes | None = None
+        self.frame: bytes | None = None
+        """What came last on a network, from the third byte on."""
         self.values: tuple[Value, ...] = ()
         self.qualities: tuple[Quality, ...] | None = None
+        self._answer: bytes | None = None
+
+    def take(self, request: ReadRequest, answer: bytes) -> None:
+        """An answer's PDU: decoded where it differs from the newest."""
+        if answer != self._answer:
+            self.values = request.decode(answer[2:])
+            self.qualities = qualities(self.values)
+            self._answer = answer
 
 
 class ModbusLink:
@@ -70,6 +80,7 @@ class ModbusLink:
         self.tally = Tally()
         self._name = name
         self._settings = settings
+        self._timeout_s = settings.timeout
         self._clock = clock
         self._turn = asyncio.Lock()
         self._rtu = not isinstance(settings, TcpSettings)
@@ -117,17 +128,43 @@ class ModbusLink:
         kept = self._kept.get(request) or self._keep(request)
         await self._turn.acquire()
         try:
-            answer = await self._exchange(
-                request.device.id, request.unit_id, request.pause_s, request.wire_s, kept.pdu,
-                timeout_s=timeout_s, start_s=kept.begin_s,
-            )  # fmt: skip
-            if self._rtu and self._doubts.asked(request, kept.form):
-                answer = await self._beyond_doubt(request, kept, answer, timeout_s)
-            begun_s = self._wire.begun_s or 0.0  # adapters and serial servers hold bytes back, each in its way
-            kept.begin_s += (begun_s - kept.begin_s) * (1.0 if begun_s > kept.begin_s else _FORGET)
+            if self._rtu:
+                kept.take(request, await self._read_line(request, kept, timeout_s))
+            else:
+                await self._read_network(request, kept, timeout_s)
         finally:
             self._turn.release()
-        return self._batch(request, kept, answer)
+        return self._batch(request, kept)
+
+    async def _read_network(self, request: ReadRequest, kept: Kept, timeout_s: float | None) -> None:
+        """Nothing has to be told apart there, and the same frame as last time is known by its bytes."""
+        if self._rests or request.pause_s or self._unheard:
+            await self._before(request.unit_id, request.pause_s)
+        timeout = self._timeout_s if timeout_s is None or timeout_s > self._timeout_s else timeout_s
+        wire = self._wire
+        try:
+            frame = await wire.send(self._gate.packet(request.unit_id, kept.pdu), timeout + request.wire_s)
+        except _FAILED as error:
+            raise self._failed(error, request.device.id, request.unit_id, kept.pdu, timeout) from None
+        finally:
+            wire.rest()
+        self._unheard = 0
+        if frame[2:] != kept.frame:
+            kept.take(request, self._said(frame, request.device.id, request.unit_id))
+            kept.frame = frame[2:]  # without its transaction id
+        self.tally.messages += 1
+
+    async def _read_line(self, request: ReadRequest, kept: Kept, timeout_s: float | None) -> bytes:
+        """The answer, as far as it can be told whose it is."""
+        answer = await self._exchange(
+            request.device.id, request.unit_id, request.pause_s, request.wire_s, kept.pdu,
+            timeout_s=timeout_s, start_s=kept.begin_s,
+        )  # fmt: skip
+        if self._doubts.asked(request, kept.form):
+            answer = await self._beyond_doubt(request, kept, answer, timeout_s)
+        begun_s = self._wire.begun_s or 0.0  # adapters and serial servers hold bytes back, each in its way
+        kept.begin_s += (begun_s - kept.begin_s) * (1.0 if begun_s > kept.begin_s else _FORGET)
+        return answer
 
     async def _beyond_doubt(self, request: ReadRequest, kept: Kept, answer: bytes, timeout_s: float | None) -> bytes:
         """The answer, where it is its own block's; else the other one that comes, or that comes to a second request.
@@ -172,13 +209,9 @@ class ModbusLink:
         kept = self._kept[request] = Kept(request, begin_s)
         return kept
 
-    def _batch(self, request: ReadRequest, kept: Kept, answer: bytes) -> Batch:
-        time_ns, mono_s = self._clock.wall_ns(), self._clock.mono_s()
-        if answer != kept.data:
-            kept.values = request.decode(answer[2:])
-            kept.qualities = qualities(kept.values)
-            kept.data = answer
-        return Batch(request.block, kept.values, time_ns, mono_s, _GOOD, kept.qualities)
+    def _batch(self, request: ReadRequest, kept: Kept) -> Batch:
+        clock = self._clock
+        return Batch(request.block, kept.values, clock.wall_ns(), clock.mono_s(), _GOOD, kept.qualities)
 
     async def write(self, device: Device, point: Point, value: Value) -> Value:
         """Write by FC05, FC06 or FC16 and return what is then read back.
@@ -239,27 +272,40 @@ class ModbusLink:
 
         The device's time to answer does not count what the characters take on a slow line (`wire_s`).
         """
+        await self._before(unit, pause_s)
+        timeout = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
+        begin_s = start_s + timeout if self._rtu and timeout_s is not None else None
+        try:
+            frame = await self._wire.exchange(self._gate.packet(unit, pdu), timeout + wire_s, begin_s)
+        except _FAILED as error:
+            raise self._failed(error, who, unit, pdu, timeout) from None
+        answer = self._said(frame, who, unit, refusing=refusing)
+        self.tally.messages += 1
+        return answer
+
+    async def _before(self, unit: int, pause_s: float) -> None:
+        """What must be before the next request goes out."""
         if self._rests or pause_s or self._owing:
             await self._rest(unit, pause_s)
         if self._unheard >= DEAF and not isinstance(self._settings, RtuSettings):
             await self._renew()
-        timeout = self._settings.timeout if timeout_s is None else min(timeout_s, self._settings.timeout)
-        begin_s = start_s + timeout if self._rtu and timeout_s is not None else None
-        try:
-            frame = await self._wire.exchange(self._gate.packet(unit, pdu), timeout + wire_s, begin_s)
-        except BrokenFrame as error:
-            self._unheard = 0
-            raise BadAnswer(f"{who}: unit {unit} on {self._name}: {error}; {self._check()}") from None
-        except TimeoutError:
-            raise self._unanswered(who, unit, pdu, timeout) from None
-        except ConnectionResetError:
-            raise ConnectionDown(lost(self._name, self._settings)) from None
+
+    def _said(self, frame: bytes, who: str, unit: int, *, refusing: bool = False) -> bytes:
+        """What a frame says: an answer's PDU. Raises what an exception means."""
         self._unheard = 0
         answer = self._gate.pdu(frame)
         if answer[0] & 0x80:
             raise self._exception(who, unit, answer[1], refusing)
-        self.tally.messages += 1
         return answer
+
+    def _failed(self, error: Exception, who: str, unit: int, pdu: bytes, timeout_s: float) -> DriverError:
+        """What it means that no answer has come."""
+        if isinstance(error, BrokenFrame):
+            self._unheard = 0
+            return BadAnswer(f"{who}: unit {unit} on {self._name}: {error}; {self._check()}")
+        if isinstance(error, TimeoutError):
+            return self._unanswered(who, unit, pdu, timeout_s)
+        return ConnectionDown(lost(self._name, self._settings))
 
     async def _renew(self) -> None:
         """Connect anew where nothing has come for long: a peer that has vanished, or hangs, says nothing for ever.
@@ -272,7 +318,7 @@ class ModbusLink:
         await self.connect()
 
     def _new_wire(self) -> Wire:
-        return Wire(self._gate)
+        return Wire(self._gate) if self._rtu else TcpWire(self._gate)
 
     async def _rest(self, unit: int, pause_s: float) -> None:
         """Leave the line quiet for as long as frames and devices need, and settle what the unit still owes."""

@@ -1,47 +1,69 @@
-"""Time-outs of many exchanges by few timers.
+"""Time-outs of many exchanges by one timer.
 
 Nearly every exchange ends long before its time-out, and starting and stopping a timer of the event loop for each
-costs more than finding its answer. Those that end in the same stretch of time therefore share one timer, which
-finds most of them answered. What comes in: a future and how long it may take. What goes out: TimeoutError, at most
-`_COARSE_S` late for long time-outs, 1 ms for short ones.
+costs more than finding its answer. One timer therefore stands for the first time-out of all that are out; where
+nothing is out there is none, and nobody is woken for it. What comes in: who waits, and until when. What goes out:
+word to each whose time has passed, at most a millisecond late.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from math import inf
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
-_LONG_S = 0.5
-"""Time-outs of at least this length end on a coarse grid."""
-_COARSE_S = 0.05
 _FINE_S = 0.001
+"""The event loop's timers know no less."""
+
+
+class Waiting(Protocol):
+    """Somebody who waits for answers."""
+
+    def expire(self, now_s: float) -> float:
+        """Give up what should have come by now. Returns by when the next should; infinity where none is out."""
+        ...
 
 
 class Deadlines:
     """Of one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.waiting: set[Waiting] = set()
         self._loop = loop
-        self._due: dict[float, set[asyncio.Future[bytes]]] = {}
+        self._out = 0
+        """How many exchanges are out, of all together."""
+        self._first_s = inf
+        """When the timer ends."""
+        self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, answer: asyncio.Future[bytes], now_s: float, timeout_s: float) -> set[asyncio.Future[bytes]]:
-        """End `answer` with TimeoutError once `timeout_s` have passed since `now_s` on the loop's clock.
+    def begin(self, due_s: float, now_s: float) -> None:
+        """One of `waiting` waits for one more answer, until `due_s` by the monotonic clock."""
+        self._out += 1
+        if due_s < self._first_s:
+            self._arm(due_s, now_s)
 
-        Returns those that end together: whoever has his answer takes the future out of it.
-        """
-        grid_s = _COARSE_S if timeout_s >= _LONG_S else _FINE_S
-        due_s = ((now_s + timeout_s) // grid_s + 1) * grid_s
-        together = self._due.get(due_s)
-        if together is None:
-            together = self._due[due_s] = set()
-            self._loop.call_later(due_s - now_s, self._end, due_s)
-        together.add(answer)
-        return together
+    def end(self) -> None:
+        """One answer is no longer waited for."""
+        self._out -= 1
+        if not self._out and self._timer is not None:
+            self._timer.cancel()
+            self._timer, self._first_s = None, inf
 
-    def _end(self, due_s: float) -> None:
-        for answer in self._due.pop(due_s):
-            if not answer.done():
-                answer.set_exception(TimeoutError())
+    def _arm(self, due_s: float, now_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._first_s = due_s
+        self._timer = self._loop.call_later(max(0.0, due_s - now_s) + _FINE_S, self._look, due_s)
+
+    def _look(self, due_s: float) -> None:
+        """The timer has ended."""
+        self._timer, self._first_s = None, inf
+        now_s = max(due_s, time.monotonic())
+        next_s = min((each.expire(now_s) for each in self.waiting), default=inf)
+        if next_s < inf:
+            self._arm(next_s, now_s)
 
 
 _of: WeakKeyDictionary[asyncio.AbstractEventLoop, Deadlines] = WeakKeyDictionary()

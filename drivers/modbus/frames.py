@@ -167,7 +167,7 @@ class TcpGate(Gate):
         super().__init__(count, stray)
         self._transaction = 0
         self._plain: dict[bytes, tuple[bytes, int]] = {}
-        """How the answer to a read begins after its transaction id, and its length; by the request's same part."""
+        """See `_plainly`; by the request without its transaction id."""
         self._sent = b""
         """The request that is out, as long as nothing but its plain answer has been looked for."""
 
@@ -188,9 +188,11 @@ class TcpGate(Gate):
 
     def take(self, data: bytes) -> bytes:
         """Bytes came. Returns the frame that answers, or nothing yet. Raises `BrokenFrame`."""
-        if self._sent:
-            sent, self._sent = self._sent, b""
-            if self._answers(sent, data):
+        sent = self._sent
+        if sent:  # one whole frame that answers a read is what nearly always comes
+            self._sent = b""
+            head, size = self._plain.get(sent[2:]) or self._plainly(sent)
+            if len(data) == size and data.startswith(head, 2) and data.startswith(sent[:2]):
                 return data
             self._asked = self._expect(sent)
         if self._held and self._begins_anew(data):
@@ -203,18 +205,16 @@ class TcpGate(Gate):
         self._sent = b""
         return super().end()
 
-    def _answers(self, sent: bytes, data: bytes) -> bool:
-        """Whether the bytes are one whole frame that answers a read: what nearly always comes."""
-        plain = self._plain.get(sent[2:])
-        if plain is None:
-            if sent[MBAP + 1] > 4:
-                return False
-            if len(self._plain) >= _PLAIN:
-                self._plain.clear()
-            asked = self._expect(sent)
-            head = bytes([0, 0, *(1 + asked.size).to_bytes(2, "big"), asked.unit, asked.function]) + asked.head
-            plain = self._plain[sent[2:]] = head, MBAP + 1 + asked.size
-        return len(data) == plain[1] and data.startswith(sent[:2]) and data.startswith(plain[0], 2)
+    def _plainly(self, sent: bytes) -> tuple[bytes, int]:
+        """How a read's answer begins after its transaction id, and its length. Nothing is like that of a write."""
+        if sent[MBAP + 1] > 4:
+            return b"", 0
+        if len(self._plain) >= _PLAIN:
+            self._plain.clear()
+        asked = self._expect(sent)
+        head = bytes([0, 0, *(1 + asked.size).to_bytes(2, "big"), asked.unit, asked.function]) + asked.head
+        plain = self._plain[sent[2:]] = head, MBAP + 1 + asked.size
+        return plain
 
     def _begins_anew(self, data: bytes) -> bool:
         """Whether a whole frame comes where the rest of another one should: that one was cut short."""

@@ -8,8 +8,10 @@ were. To one unit goes one request at a time, or as many as its profile's `limit
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from math import inf
 from typing import cast
 
 from drivers.driver import Clock
@@ -105,7 +107,8 @@ class SeveralWire(Wire):
     def __init__(self, gate: SeveralGate) -> None:
         super().__init__(gate)
         self._several = gate
-        self._answers: dict[int, asyncio.Future[bytes]] = {}
+        self._answers: dict[int, tuple[asyncio.Future[bytes], float]] = {}
+        """By transaction id, and until when it is waited for."""
 
     async def exchange(self, packet: bytes, timeout_s: float, begin_s: float | None = None) -> bytes:
         """Send a packet and return the frame that answers it, whatever else is out.
@@ -116,8 +119,10 @@ class SeveralWire(Wire):
             raise ConnectionResetError
         transaction = int.from_bytes(packet[:2], "big")
         answer: asyncio.Future[bytes] = self._loop.create_future()
-        self._answers[transaction] = answer
-        waiting = self._deadlines.add(answer, self.now_s(), timeout_s)
+        now_s = time.monotonic()
+        due_s = now_s + timeout_s
+        self._answers[transaction] = answer, due_s
+        self._deadlines.begin(due_s, now_s)
         self._several.ask(packet)
         self.transport.write(packet)
         try:
@@ -127,14 +132,24 @@ class SeveralWire(Wire):
                 raise BrokenFrame("the answer is cut short") from None
             raise
         finally:
-            waiting.discard(answer)
+            self._deadlines.end()
             self._several.give_up(transaction)
             self._answers.pop(transaction, None)
+
+    def expire(self, now_s: float) -> float:
+        """Give up what should have come by now; returns by when the next should."""
+        next_s = inf
+        for answer, due_s in self._answers.values():
+            if due_s <= now_s:
+                expire(answer)
+            elif not answer.done():
+                next_s = min(next_s, due_s)
+        return next_s
 
     def data_received(self, data: bytes) -> None:
         """Bytes, in any pieces."""
         for transaction, found in self._several.answers(data):
-            answer = self._answers.get(transaction)
+            answer, _ = self._answers.get(transaction, (None, 0.0))
             if answer is None or answer.done():
                 continue
             if isinstance(found, BrokenFrame):
@@ -145,13 +160,14 @@ class SeveralWire(Wire):
     def connection_lost(self, error: Exception | None) -> None:
         """The peer has hung up: all that is out ends at once."""
         self.transport = None
-        for answer in self._answers.values():
+        self._deadlines.waiting.discard(self)
+        for answer, _ in self._answers.values():
             if not answer.done():
                 answer.set_exception(ConnectionResetError())
 
     async def close(self) -> None:
         """Give the socket back; what is out will not be answered any more."""
-        for answer in self._answers.values():
+        for answer, _ in self._answers.values():
             expire(answer)
         await super().close()
 
@@ -186,7 +202,8 @@ class SeveralLink(ModbusLink):
             answer = await self._exchange(
                 request.device.id, request.unit_id, request.pause_s, request.wire_s, kept.pdu, timeout_s=timeout_s
             )
-        return self._batch(request, kept, answer)
+        kept.take(request, answer)
+        return self._batch(request, kept)
 
     async def write(self, device: Device, point: Point, value: Value) -> Value:
         """Write and return what is then read back; nothing else is out at the unit meanwhile."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from typing import cast
 
 from pymodbus.transport.serialtransport import create_serial_connection
@@ -32,6 +32,9 @@ _DEAD_S = 20
 class Wire(asyncio.Protocol):
     """The open medium. One exchange at a time: the caller holds the turn."""
 
+    now_s = staticmethod(time.monotonic)
+    """uvloop's own clock stands still for the length of one round."""
+
     def __init__(self, gate: Gate) -> None:
         self.quiet_since_s = 0.0
         """When the last byte came or the last exchange ended, on the event loop's clock."""
@@ -43,37 +46,60 @@ class Wire(asyncio.Protocol):
         """When the newest request left."""
         self._gate = gate
         self._loop = asyncio.get_running_loop()
-        self.now_s = precise(self._loop)
         self._deadlines = deadlines(self._loop)
         self._made: asyncio.Future[None] = self._loop.create_future()
         self._answer: asyncio.Future[bytes] | None = None
+        self._due_s = inf
+        """Until when the answer is waited for."""
         self._begin: asyncio.TimerHandle | None = None
 
-    async def exchange(self, packet: bytes, timeout_s: float, begin_s: float | None = None) -> bytes:
-        """Send a packet and return the frame that answers it, of which a first byte must have come after `begin_s`.
+    def send(self, packet: bytes, timeout_s: float, begin_s: float | None = None) -> asyncio.Future[bytes]:
+        """Send a packet. Returns the frame that answers it, of which a first byte must have come after `begin_s`.
 
-        Raises BrokenFrame as soon as what came can be no answer, TimeoutError, and ConnectionResetError where the
-        connection ends.
+        Whoever has waited calls `rest`, however it ended. The future raises BrokenFrame as soon as what came can be
+        no answer, TimeoutError, and ConnectionResetError where the connection ends.
         """
-        if self.transport is None:
-            raise ConnectionResetError
         answer: asyncio.Future[bytes] = self._loop.create_future()
         self._answer = answer
-        now_s = self.sent_s = self.now_s()
+        transport = self.transport
+        now_s = self.sent_s = time.monotonic()
+        self._due_s = due_s = now_s + timeout_s
+        self._deadlines.begin(due_s, now_s)
+        if transport is None:
+            answer.set_exception(ConnectionResetError())
+            return answer
         self.begun_s = None
-        waiting = self._deadlines.add(answer, now_s, timeout_s)
         if begin_s is not None:
             self._begin = self._loop.call_later(begin_s, expire, answer)
         self._gate.ask(packet)
-        self.transport.write(packet)
+        transport.write(packet)
+        return answer
+
+    def rest(self) -> None:
+        """The exchange has ended."""
+        self._deadlines.end()
+        if self._begin is not None:
+            self._begun()
+        self._answer = None
+        self.quiet_since_s = time.monotonic()
+
+    async def exchange(self, packet: bytes, timeout_s: float, begin_s: float | None = None) -> bytes:
+        """Send a packet and return the frame that answers it. Raises what `send` tells of."""
+        answer = self.send(packet, timeout_s, begin_s)
         try:
             return await answer
         finally:
-            waiting.discard(answer)
-            if self._begin is not None:
-                self._begun()
-            self._answer = None
-            self.quiet_since_s = self.now_s()
+            self.rest()
+
+    def expire(self, now_s: float) -> float:
+        """Give up what should have come by now; returns by when the next should."""
+        answer = self._answer
+        if answer is None or answer.done():
+            return inf
+        if self._due_s > now_s:
+            return self._due_s
+        answer.set_exception(TimeoutError())
+        return inf
 
     async def again(self, packet: bytes, timeout_s: float) -> bytes:
         """Another frame that answers the request that was sent last. Raises as `exchange` does."""
@@ -129,17 +155,22 @@ class Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Open."""
         self.transport = cast(asyncio.Transport, transport)
+        self._deadlines.waiting.add(self)
         _watch_peer(transport.get_extra_info("socket"))
         if not self._made.done():
             self._made.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         """Bytes, in any pieces."""
-        self.quiet_since_s = self.now_s()
+        self.quiet_since_s = time.monotonic()
         if self.begun_s is None:
             self.begun_s = self.quiet_since_s - self.sent_s
         if self._begin is not None:
             self._begun()
+        self.take(data)
+
+    def take(self, data: bytes) -> None:
+        """Bytes; when they came is known."""
         answer = self._answer
         try:
             frame = self._gate.take(data)
@@ -153,13 +184,15 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The peer has hung up, or the adapter is gone: an exchange that is out ends at once."""
         self.transport = None
+        self._deadlines.waiting.discard(self)
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionResetError())
 
 
-def precise(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
-    """The loop's clock, to better than a millisecond: uvloop's own stands still for the length of one round."""
-    return time.monotonic if type(loop).__module__.startswith("uvloop") else loop.time
+class TcpWire(Wire):
+    """A socket of Modbus TCP: the moments at which bytes come mean nothing there."""
+
+    data_received = Wire.take
 
 
 def expire(answer: asyncio.Future[bytes]) -> None:

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import aiomqtt
+import paho.mqtt.client as mqtt
+
+from edge.clock import SystemClock
 
 
 class _Confirmations:
@@ -30,6 +33,12 @@ class Outbox(aiomqtt.Client):
     """aiomqtt's client, and `publish_all`."""
 
     _open: _Confirmations | None = None
+
+    async def _misc_loop(self) -> None:
+        """Keep-alive and the like, each second as in aiomqtt, but when the rest of the house wakes."""
+        clock = SystemClock()
+        while self._client.loop_misc() == mqtt.MQTT_ERR_SUCCESS:
+            await clock.sleep(1.0)
 
     async def publish_all(
         self, messages: Iterable[tuple[str, bytes]], timeout_s: float, *, retain: bool = False
