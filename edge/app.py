@@ -35,13 +35,13 @@ from edge.supervise import Fatal, supervise
 from edge.uplinks import open_uplinks
 
 TICK_S = 0.5
-"""How finely alarm delays, shelves and due dates are looked at."""
+"""How finely alarm delays are looked at while one is running."""
+PULSE_S = 1.0
+"""How often everything else that waits for time to pass is: nothing wakes the processor in between."""
 KEEP_S = 60.0
 """How often meters, plans and alarm counts are written down: what a power cut may cost of them."""
 DELAYS_S = 5.0
 """How often alarm delays in progress are."""
-LOOK_S = 1.0
-"""How soon it shows that the time has become known, or has stepped."""
 DRAIN_S = 4.0
 """How long stopping may take; the unit's TimeoutStopSec is longer."""
 
@@ -114,16 +114,16 @@ async def _opened(site: Site, state: Path, clock: Clock) -> AsyncIterator[tuple[
 async def _ticks(house: House) -> None:
     """The pulse of everything that waits for time to pass. Nothing here waits for a disk."""
     while True:
-        await house.clock.sleep(TICK_S)
+        await house.clock.sleep(TICK_S if house.engine.expects(PULSE_S) else PULSE_S)
         house.engine.tick()
         house.watch_uplinks()
         house.watch_box()
 
 
 async def _times(house: House) -> None:
-    """Look what the box's clock does."""
+    """Look what the box's clock does: whether the time has become known, or has stepped."""
     while True:
-        await house.clock.sleep(LOOK_S)
+        await house.clock.sleep(PULSE_S)
         if house.eras is not None:
             await house.eras.tick()
 
@@ -132,7 +132,7 @@ async def _keep(house: House) -> None:
     """Write how far escalations have come as soon as that changes; delays, meters and counts now and then."""
     kept_s = delays_s = house.clock.mono_s()
     while True:
-        await house.clock.sleep(TICK_S)
+        await house.clock.sleep(PULSE_S)
         await house.keep_ladders()
         now_s = house.clock.mono_s()
         if now_s - kept_s >= KEEP_S:

@@ -122,6 +122,11 @@ class Engine:
         """Somebody has acknowledged, shelved or reset an alarm."""
         self._tell(transitions)
 
+    def expects(self, seconds: float) -> bool:
+        """Whether a delay may end within that time, or an incident is to be told: then `tick` has something to do."""
+        due_s = self.alarms.next_due_s()
+        return self.incidents.gathers or (due_s is not None and due_s <= self._clock.mono_s() + seconds)
+
     def tick(self) -> None:
         """Delays that have passed, shelves that have ended, orders that fall due."""
         mono_s, wall_ns = self._clock.mono_s(), self._clock.wall_ns()

@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from math import inf
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
 _FINE_S = 0.001
 """The event loop's timers know no less."""
+
+
+def precise(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """The loop's clock, to better than a millisecond: uvloop's own stands still for the length of one round."""
+    return time.monotonic if type(loop).__module__.startswith("uvloop") else loop.time
 
 
 class Waiting(Protocol):
@@ -39,7 +45,7 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, due_s: float, now_s: float) -> None:
-        """One of `waiting` waits for one more answer, until `due_s` by the monotonic clock."""
+        """One of `waiting` waits for one more answer, until `due_s` by the loop's `precise` clock."""
         self._out += 1
         if due_s < self._first_s:
             self._arm(due_s, now_s)
@@ -60,7 +66,7 @@ class Deadlines:
     def _look(self, due_s: float) -> None:
         """The timer has ended."""
         self._timer, self._first_s = None, inf
-        now_s = max(due_s, time.monotonic())
+        now_s = max(due_s, precise(self._loop)())
         next_s = min((each.expire(now_s) for each in self.waiting), default=inf)
         if next_s < inf:
             self._arm(next_s, now_s)

@@ -8,7 +8,6 @@ were. To one unit goes one request at a time, or as many as its profile's `limit
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from math import inf
@@ -119,7 +118,7 @@ class SeveralWire(Wire):
             raise ConnectionResetError
         transaction = int.from_bytes(packet[:2], "big")
         answer: asyncio.Future[bytes] = self._loop.create_future()
-        now_s = time.monotonic()
+        now_s = self.now_s()
         due_s = now_s + timeout_s
         self._answers[transaction] = answer, due_s
         self._deadlines.begin(due_s, now_s)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from contextlib import suppress
 from math import inf
 from typing import cast
@@ -17,7 +16,7 @@ from typing import cast
 from pymodbus.transport.serialtransport import create_serial_connection
 
 from drivers.driver import ConnectionDown
-from drivers.modbus.deadlines import deadlines
+from drivers.modbus.deadlines import deadlines, precise
 from drivers.modbus.frames import BrokenFrame, Gate
 from drivers.modbus.keys import RtuSettings
 from drivers.modbus.planner import ModbusSettings
@@ -32,9 +31,6 @@ _DEAD_S = 20
 class Wire(asyncio.Protocol):
     """The open medium. One exchange at a time: the caller holds the turn."""
 
-    now_s = staticmethod(time.monotonic)
-    """uvloop's own clock stands still for the length of one round."""
-
     def __init__(self, gate: Gate) -> None:
         self.quiet_since_s = 0.0
         """When the last byte came or the last exchange ended, on the event loop's clock."""
@@ -46,6 +42,7 @@ class Wire(asyncio.Protocol):
         """When the newest request left."""
         self._gate = gate
         self._loop = asyncio.get_running_loop()
+        self.now_s = precise(self._loop)
         self._deadlines = deadlines(self._loop)
         self._made: asyncio.Future[None] = self._loop.create_future()
         self._answer: asyncio.Future[bytes] | None = None
@@ -62,7 +59,7 @@ class Wire(asyncio.Protocol):
         answer: asyncio.Future[bytes] = self._loop.create_future()
         self._answer = answer
         transport = self.transport
-        now_s = self.sent_s = time.monotonic()
+        now_s = self.sent_s = self.now_s()
         self._due_s = due_s = now_s + timeout_s
         self._deadlines.begin(due_s, now_s)
         if transport is None:
@@ -81,7 +78,7 @@ class Wire(asyncio.Protocol):
         if self._begin is not None:
             self._begun()
         self._answer = None
-        self.quiet_since_s = time.monotonic()
+        self.quiet_since_s = self.now_s()
 
     async def exchange(self, packet: bytes, timeout_s: float, begin_s: float | None = None) -> bytes:
         """Send a packet and return the frame that answers it. Raises what `send` tells of."""
@@ -162,7 +159,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes, in any pieces."""
-        self.quiet_since_s = time.monotonic()
+        self.quiet_since_s = self.now_s()
         if self.begun_s is None:
             self.begun_s = self.quiet_since_s - self.sent_s
         if self._begin is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from drivers.driver import Request
@@ -79,7 +79,6 @@ class Agenda:
         self._at_once = at_once
         self._ready = ready
         self._tickets = itertools.count()
-        self._turns: dict[Turn, None] = {}
         self._waiting: _Queue = []
         """By release."""
         self._urgent: _Queue = []
@@ -89,19 +88,38 @@ class Agenda:
     def schedule(self, turn: Turn, release_s: float) -> None:
         """Give a turn its next place; an older one is void."""
         turn.release_s, turn.deadline_s = release_s, release_s + turn.request.period_s
-        turn.ticket = next(self._tickets)
-        self._turns[turn] = None
-        heapq.heappush(self._waiting, (release_s, turn.ticket, turn))
+        turn.ticket = ticket = next(self._tickets)
+        heapq.heappush(self._waiting, (release_s, ticket, turn))
 
     def drop(self, turn: Turn) -> None:
         """It has no place for now."""
         turn.ticket = -1
-        self._turns.pop(turn, None)
+
+    def take(self, now: float) -> Turn | None:
+        """The turn that goes first of those that have come. It has no place any more."""
+        turn = self._only(now) if self._ready is None else self.first(now)
+        if turn is not None:
+            turn.ticket = -1
+        return turn
+
+    def _only(self, now: float) -> Turn | None:
+        """As `first`, with less work where one alone has come."""
+        waiting = self._waiting
+        if self._urgent or self._ordinary or not waiting:
+            return self.first(now)
+        release_s, ticket, turn = waiting[0]
+        if release_s > now:
+            return None
+        if ticket != turn.ticket or any(each[0] <= now for each in waiting[1:3]):
+            return self.first(now)
+        heapq.heappop(waiting)
+        return turn
 
     def first(self, now: float) -> Turn | None:
         """The turn that goes first of those that have come; it keeps its place until it is dropped."""
-        while self._waiting and self._waiting[0][0] <= now:
-            _, ticket, turn = heapq.heappop(self._waiting)
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= now:
+            _, ticket, turn = heapq.heappop(waiting)
             if ticket == turn.ticket:
                 queue = self._urgent if turn.urgent else self._ordinary
                 heapq.heappush(queue, (turn.deadline_s, ticket, turn))
@@ -121,10 +139,14 @@ class Agenda:
         """How long the line may do something else from now on without any turn being late."""
         spare = float("inf")
         until = now
-        for turn in sorted(self._turns, key=lambda turn: turn.deadline_s):
+        for turn in sorted(self._placed(), key=lambda turn: turn.deadline_s):
             until += turn.request.wire_s / self._at_once
             spare = min(spare, turn.deadline_s - until)
         return spare
+
+    def _placed(self) -> Iterator[Turn]:
+        for queue in (self._waiting, self._urgent, self._ordinary):
+            yield from (turn for _, ticket, turn in queue if ticket == turn.ticket)
 
     def _head(self, queue: _Queue) -> Turn | None:
         """The first that is not void, and may be sent."""

@@ -24,6 +24,10 @@ class Patience:
     """What is known of one device's answers."""
 
     def __init__(self) -> None:
+        self.usual_s: float | None = None
+        """The time-out of a reading; None where too little is known."""
+        self.probe_s: float | None = None
+        """The time-out of a probe; None where too little is known."""
         self._slowest = 0.0
         self._slowest_before = 0.0
         self._count = 0
@@ -31,27 +35,23 @@ class Patience:
 
     def answered(self, delay_s: float) -> None:
         """It took so long; less than predicted counts as nothing."""
-        if delay_s > self._slowest:  # noqa: PLR1730  # max() would cost a call for each answer
-            self._slowest = delay_s
-        self._count += 1
-        if not self._count % _SPAN:
-            self._slowest_before, self._slowest = self._slowest, 0.0
+        self._count = count = self._count + 1
+        if not count % _SPAN:
+            self._slowest_before, self._slowest = max(self._slowest, delay_s), 0.0
             self._doubt = max(1.0, self._doubt / 2)
+        elif delay_s > self._slowest:
+            self._slowest = delay_s
+        elif count != _NEEDED:
+            return
+        self._learn()
 
     def hasty(self) -> None:
         """It was given up, and answered the very next time: be more patient for a while."""
         self._doubt = min(2 * self._doubt, _MOST_DOUBT)
+        self._learn()
 
-    @property
-    def usual_s(self) -> float | None:
-        """The time-out of a reading; None where too little is known."""
-        return None if self._count < _NEEDED else self._doubt * max(_TIMES * self._worst_s, LEAST_S)
-
-    @property
-    def probe_s(self) -> float | None:
-        """The time-out of a probe; None where too little is known."""
-        return None if self._count < _NEEDED else max(_TIMES_PROBE * self._worst_s, LEAST_PROBE_S)
-
-    @property
-    def _worst_s(self) -> float:
-        return max(self._slowest, self._slowest_before)
+    def _learn(self) -> None:
+        if self._count >= _NEEDED:
+            worst_s = max(self._slowest, self._slowest_before)
+            self.usual_s = self._doubt * max(_TIMES * worst_s, LEAST_S)
+            self.probe_s = max(_TIMES_PROBE * worst_s, LEAST_PROBE_S)

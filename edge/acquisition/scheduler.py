@@ -23,7 +23,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from drivers.driver import BadAnswer, Clock, ConnectionDown, DeviceSilent, DriverError, PolledLink, Refused, Request
@@ -52,6 +52,8 @@ _IDLE_S = 3600.0
 """How long to sleep where nothing is ever due; a write wakes it."""
 _LOG_AGAIN_S = 3600.0
 """The same trouble is counted each time, and logged once an hour at most."""
+
+Values = tuple[Value, ...]
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ class Poller:
         self._phase_s = phase_s
         self._link = link
         self._clock = clock
+        self._mono_s = clock.mono_s
         self._emit = emit
         self._rng = rng or random.Random()
         self._several = link.at_once > 1
@@ -103,15 +106,20 @@ class Poller:
         self.figures: ConnectionFigures = (
             before.figures if before else ConnectionFigures(Window(now, link.at_once), Window(now))
         )
-        self._known: dict[Block, tuple[Value, ...] | None] = dict(before._known) if before else {}
+        known = {turn.request.block: turn.values for turn in before._turns()} if before else {}
         self._patience: dict[str, Patience] = before._patience if before else {}
         self._common = Patience()
         """What all devices of the line have taught; for those that have never answered."""
-        self._devices = self._by_device(requests, frozenset(urgent), now)
+        self._devices = self._by_device(requests, frozenset(urgent), now, known)
         self._alone = len(self._devices) == 1
         """Nobody else waits while the only device of the line is waited for."""
 
-    def _by_device(self, requests: Sequence[Request], urgent: Collection[str], now: float) -> list[Asked]:
+    def _turns(self) -> Iterator[Turn]:
+        return (turn for device in self._devices for turn in device.turns)
+
+    def _by_device(
+        self, requests: Sequence[Request], urgent: Collection[str], now: float, known: Mapping[Block, Values | None]
+    ) -> list[Asked]:
         devices: dict[Device, Asked] = {}
         for request in requests:
             name = request.device.id
@@ -125,20 +133,16 @@ class Poller:
                 devices[request.device] = Asked(request.device, figures, patience)
             device = devices[request.device]
             first = any(point.id in urgent for point in request.block.points)
-            device.turns.append(Turn(request, device, first, values=self._known.get(request.block)))
+            device.turns.append(Turn(request, device, first, values=known.get(request.block)))
         return list(devices.values())
 
     async def run(self) -> None:
         """Poll until the connection is lost: raises `ConnectionDown`, and so do all writes that still wait."""
-        now = self._clock.mono_s()
-        for device in self._devices:
-            for each in device.turns:
-                self._agenda.schedule(each, now)
+        now = self._mono_s()
+        for each in self._turns():
+            self._agenda.schedule(each, now)
         try:
-            if self._several:
-                await self._together(self._link.at_once)
-            else:
-                await self._work()
+            await self._together(self._link.at_once)
         finally:
             self._ended = True
             while self._writes:
@@ -154,13 +158,13 @@ class Poller:
                     await self._idle()
             elif self._probes.queue and self._time_to_probe():
                 await self._try(self._probes.take())
-            elif (turn := self._agenda.first(self._clock.mono_s())) is not None:
+            elif (turn := self._agenda.take(self._mono_s())) is not None:
                 await self._read(turn, None if self._alone else self._timeout_s(turn.device))
             else:
                 await self._idle()
 
     async def _together(self, workers: int) -> None:
-        """As many things at once; ends with the first that fails."""
+        """As many things at once, each by a task of its own; ends with the first that fails."""
         task = asyncio.current_task()
         name = task.get_name() if task else None
         try:
@@ -213,7 +217,7 @@ class Poller:
 
     def _time_to_probe(self) -> bool:
         """Whether a silent device may be tried now: pause and share allow it, and no reading is late by it."""
-        now = self._clock.mono_s()
+        now = self._mono_s()
         due_s = self._probes.next_s(limited=self._anybody())
         if due_s is None or now < due_s or now < self._look_s:
             return False
@@ -239,8 +243,9 @@ class Poller:
 
         One that has never answered is given all the time once, then twice what its neighbours are.
         """
-        if device.patience.usual_s is not None or not device.misses:
-            return device.patience.usual_s
+        usual_s = device.patience.usual_s
+        if usual_s is not None or not device.misses:
+            return usual_s
         common_s = self._common.usual_s
         return None if common_s is None else 2 * common_s
 
@@ -259,7 +264,7 @@ class Poller:
 
     async def _idle(self) -> None:
         """Sleep until the next turn comes or a write does."""
-        now = self._clock.mono_s()
+        now = self._mono_s()
         wake_s = self._agenda.next_release_s()
         if wake_s is None:
             wake_s = now + _IDLE_S
@@ -275,8 +280,11 @@ class Poller:
 
     def _again(self, turn: Turn) -> None:
         """Its next turn on the grid; those that have passed meanwhile are skipped."""
-        now, period_s = self._clock.mono_s(), turn.request.period_s
+        now, period_s = self._mono_s(), turn.request.period_s
         release_s = turn.release_s + period_s
+        if release_s >= now and turn.placed and not turn.misses:
+            self._agenda.schedule(turn, release_s)
+            return
         late = release_s < now
         if not turn.placed:  # from the first turn, which came when it could, onto the grid
             turn.placed = True
@@ -306,7 +314,7 @@ class Poller:
         if entry.done.done():  # whoever asked has gone
             return
         self._rouse_next()
-        began_s = self._clock.mono_s()
+        began_s = self._mono_s()
         try:
             value = await self._link.write(entry.device, entry.point, entry.value)
         except DriverError as error:
@@ -320,13 +328,14 @@ class Poller:
         finally:
             self._refuse(entry)  # where it was cut off
         self.figures.writes += 1
-        now = self._clock.mono_s()
+        now = self._mono_s()
         self.figures.writing.add(now, now - began_s)
 
     async def _try(self, device: Asked) -> None:
         """Probe a silent device; with more patience than usual where there is time for that."""
-        began_s = self._clock.mono_s()
+        began_s = self._mono_s()
         turn, timeout_s = self._probe(device), self._probe_s(device)
+        self._agenda.drop(turn)
         turn.release_s = began_s  # its turns of the meantime were not skipped, they were not wanted
         wide = timeout_s is not None and self._probes.wide(began_s)
         if wide:
@@ -338,13 +347,12 @@ class Poller:
         finally:
             self._probing = False
         if device.misses:  # one that is answered costs nothing: it is a reading
-            now = self._clock.mono_s()
+            now = self._mono_s()
             self.figures.probing.add(now, now - began_s)
             self._probes.spent(now, now - began_s, wide=wide)
 
     async def _read(self, turn: Turn, timeout_s: float | None) -> None:
-        began_s = turn.asked_s = turn.device.asked_s = self._clock.mono_s()
-        self._agenda.drop(turn)
+        began_s = turn.asked_s = turn.device.asked_s = self._mono_s()
         if self._several:
             self._rouse_next()
         turn.out = True
@@ -360,29 +368,29 @@ class Poller:
             self._spent(turn.device, began_s)
             self._unusable(turn, str(error))
         else:
-            took_s = batch.mono_s - began_s
-            turn.device.figures.answered.add(batch.mono_s, took_s)
-            delay_s = took_s - turn.request.wire_s
-            turn.device.patience.answered(delay_s)
-            self._common.answered(delay_s)
-            self._answered(turn, batch)
+            self._answered(turn, batch, batch.mono_s - began_s)
 
     def _spent(self, device: Asked, began_s: float) -> None:
-        now = self._clock.mono_s()
+        now = self._mono_s()
         device.figures.unanswered.add(now, now - began_s)
 
     # What an answer, or none, means.
 
-    def _answered(self, turn: Turn, batch: Batch) -> None:
+    def _answered(self, turn: Turn, batch: Batch, took_s: float) -> None:
+        device = turn.device
+        figures = device.figures
+        figures.answered.add(batch.mono_s, took_s)
+        figures.answers += 1
+        delay_s = took_s - turn.request.wire_s
+        device.patience.answered(delay_s)
+        if not self._alone:
+            self._common.answered(delay_s)
         turn.misses = 0
         turn.values, turn.quality = batch.values, batch.quality
-        self._known[turn.request.block] = batch.values
-        figures = turn.device.figures
-        figures.answers += 1
-        if figures.reason and all(each.quality in (None, Quality.GOOD) for each in turn.device.turns):
+        if figures.reason and all(each.quality in (None, Quality.GOOD) for each in device.turns):
             figures.reason = ""
         if figures.state == "answering":
-            turn.device.misses = 0
+            device.misses = 0
             self._again(turn)
         else:
             self._alive(turn)
@@ -408,7 +416,7 @@ class Poller:
         if was == "waiting":
             self._again(turn)
             return
-        now = self._clock.mono_s()
+        now = self._mono_s()
         if was == "doubtful":
             device.patience.hasty()
         if was == "silent":
@@ -432,7 +440,7 @@ class Poller:
             self._missed_too(turn)
             return
         device.misses += 1
-        device.missed_s = self._clock.mono_s()
+        device.missed_s = self._mono_s()
         if device.misses < SILENT_AFTER:
             self._mark(turn, Quality.UNCERTAIN_STALE if turn.misses < SILENT_AFTER else Quality.BAD_COMM)
             self._state(device, "doubtful")
@@ -456,7 +464,7 @@ class Poller:
         """All its turns wait but one; that of a silent device is a probe."""
         for each in device.turns:
             self._agenda.drop(each)
-        now, pause_s = self._clock.mono_s(), self._pause(device.misses, PROBE_PAUSE_S)
+        now, pause_s = self._mono_s(), self._pause(device.misses, PROBE_PAUSE_S)
         if device.misses < SILENT_AFTER:
             self._agenda.schedule(self._probe(device), now + max(pause_s, self._link.settle_s))
         else:  # counted from the request, which a device that returns has not heard
@@ -471,10 +479,10 @@ class Poller:
         turn.quality = quality
         block = turn.request.block
         values = (None,) * len(block.points) if turn.values is None else turn.values
-        self._emit(Batch(block, values, self._clock.wall_ns(), self._clock.mono_s(), quality))
+        self._emit(Batch(block, values, self._clock.wall_ns(), self._mono_s(), quality))
 
     def _worth_a_line(self, trouble: Turn | Asked) -> bool:
-        now = self._clock.mono_s()
+        now = self._mono_s()
         if now - trouble.logged_s < _LOG_AGAIN_S:
             return False
         trouble.logged_s = now
@@ -482,4 +490,4 @@ class Poller:
 
     def _state(self, device: Asked, state: DeviceState) -> None:
         if device.figures.state != state:
-            device.figures.state, device.figures.since_s = state, self._clock.mono_s()
+            device.figures.state, device.figures.since_s = state, self._mono_s()

@@ -155,6 +155,11 @@ class IncidentEngine:
         out.append(dossier.event("closed", time_ns))
         self._files.keep_closed(dossier, time_ns, out)
 
+    @property
+    def gathers(self) -> bool:
+        """Whether people are to be told of one in a moment."""
+        return bool(self._pending)
+
     def tick(self, mono_s: float, wall_ns: int) -> list[IncidentEvent]:
         """Tell of what was gathered, let go of what has calmed down. To be called about once a second."""
         out: list[IncidentEvent] = []
