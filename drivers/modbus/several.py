@@ -14,10 +14,11 @@ from math import inf
 from typing import cast
 
 from drivers.driver import Clock
-from drivers.modbus.connection import DEAF, ModbusLink
 from drivers.modbus.frames import HEADER, LARGEST_TCP, MBAP, Asked, BrokenFrame, TcpGate
 from drivers.modbus.keys import Limits, TcpSettings, UnitKeys
+from drivers.modbus.link import DEAF
 from drivers.modbus.planner import ReadRequest
+from drivers.modbus.tcp import TcpLink
 from drivers.modbus.wire import Wire, expire
 from drivers.point import Batch, Device, Point, Value
 
@@ -30,7 +31,7 @@ class SeveralGate(TcpGate):
         self._out: dict[int, Asked] = {}
         """By transaction id."""
 
-    def ask(self, packet: bytes) -> None:
+    def ask(self, packet: bytes, known: bytes = b"") -> None:
         """A request leaves; others may be out."""
         if not self._out:
             super().end()
@@ -171,14 +172,14 @@ class SeveralWire(Wire):
         await super().close()
 
 
-class SeveralLink(ModbusLink):
+class SeveralLink(TcpLink):
     """One open connection with several requests out. Whoever sends one asks `ready` first."""
+
+    __slots__ = ("_quiet_s", "_several", "_units", "_written")
 
     def __init__(self, name: str, settings: TcpSettings, clock: Clock) -> None:
         self._several = SeveralGate(self._bad_frame)
-        super().__init__(name, settings, clock)
-        self._gate = self._several
-        self._rests = True
+        super().__init__(name, settings, clock, self._several)
         self._units: dict[int, int] = {}
         """Requests that are out, by unit."""
         self._written: set[int] = set()
@@ -225,20 +226,19 @@ class SeveralLink(ModbusLink):
                 del self._units[unit]
             self._quiet_s[unit] = self._wire.now_s()
 
-    async def _rest(self, unit: int, pause_s: float) -> None:
+    async def _before(self, unit: int, pause_s: float) -> None:
         """What the unit needs between two requests; the line is a network and needs nothing."""
-        if pause_s > 0:
-            wait_s = self._quiet_s.get(unit, 0.0) + pause_s - self._wire.now_s()
-            if wait_s > 0:
-                await asyncio.sleep(wait_s)
-        if self._turn.locked():  # it is made anew just now
-            async with self._turn:
-                pass
-
-    async def _renew(self) -> None:
-        async with self._turn:
-            if self._unheard >= DEAF:
-                await super()._renew()
+        wait_s = self._quiet_s.get(unit, 0.0) + pause_s - self._wire.now_s() if pause_s > 0 else 0.0
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        if self._turn.taken:  # it is made anew just now
+            await self._turn.free()
+        if self._unheard >= DEAF:
+            self._turn.taken = True
+            try:
+                await self._renew()
+            finally:
+                self._turn.leave()
 
     def _new_wire(self) -> Wire:
         self._several.clear()

@@ -31,6 +31,11 @@ _DEAD_S = 20
 class Wire(asyncio.Protocol):
     """The open medium. One exchange at a time: the caller holds the turn."""
 
+    __slots__ = (
+        "_answer", "_begin", "_deadlines", "_due_s", "_gate", "_loop", "_made", "begun_s", "now_s", "quiet_since_s",
+        "sent_s", "transport",
+    )  # fmt: skip
+
     def __init__(self, gate: Gate) -> None:
         self.quiet_since_s = 0.0
         """When the last byte came or the last exchange ended, on the event loop's clock."""
@@ -50,8 +55,11 @@ class Wire(asyncio.Protocol):
         """Until when the answer is waited for."""
         self._begin: asyncio.TimerHandle | None = None
 
-    def send(self, packet: bytes, timeout_s: float, begin_s: float | None = None) -> asyncio.Future[bytes]:
+    def send(
+        self, packet: bytes, timeout_s: float, begin_s: float | None = None, known: bytes = b""
+    ) -> asyncio.Future[bytes]:
         """Send a packet. Returns the frame that answers it, of which a first byte must have come after `begin_s`.
+        `known`: see `Gate.ask`.
 
         Whoever has waited calls `rest`, however it ended. The future raises BrokenFrame as soon as what came can be
         no answer, TimeoutError, and ConnectionResetError where the connection ends.
@@ -68,7 +76,7 @@ class Wire(asyncio.Protocol):
         self.begun_s = None
         if begin_s is not None:
             self._begin = self._loop.call_later(begin_s, expire, answer)
-        self._gate.ask(packet)
+        self._gate.ask(packet, known)
         transport.write(packet)
         return answer
 
@@ -188,6 +196,8 @@ class Wire(asyncio.Protocol):
 
 class TcpWire(Wire):
     """A socket of Modbus TCP: the moments at which bytes come mean nothing there."""
+
+    __slots__ = ()
 
     data_received = Wire.take
 

@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from drivers.driver import BadAnswer, DeviceSilent
-from drivers.modbus.connection import ModbusLink, open_connection
+from drivers.modbus.connection import open_connection
 from drivers.modbus.keys import RtuTcpSettings
+from drivers.modbus.link import ModbusLink
 from drivers.modbus.planner import ReadRequest
 from tests.bench.bus_devices import Fleet, LoopClock, device, requests, whose
 from tests.bench.bus_hour import TURNAROUND_S, JumpingLoop, Line, run

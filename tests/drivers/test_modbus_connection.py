@@ -17,9 +17,10 @@ from typing import Any, cast
 import pytest
 
 from drivers.driver import BadAnswer, ConnectionDown, DeviceSilent, Refused, drivers
-from drivers.modbus.connection import RTU, RTU_TCP, TCP, ModbusLink
+from drivers.modbus.connection import RTU, RTU_TCP, TCP
 from drivers.modbus.frames import crc16
 from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, UnitKeys
+from drivers.modbus.link import ModbusLink
 from drivers.modbus.planner import ModbusSettings, ReadRequest, plan
 from drivers.modbus.reasons import not_open
 from drivers.point import Device, Point, Quality, Tally, Text

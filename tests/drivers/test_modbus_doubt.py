@@ -9,11 +9,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import cast
 
-from drivers.modbus.connection import ModbusLink, open_connection
+from drivers.modbus.connection import open_connection
 from drivers.modbus.doubt import RESTLESS_S, Doubts
 from drivers.modbus.frames import crc16
 from drivers.modbus.keys import RtuTcpSettings
+from drivers.modbus.line import LineLink
+from drivers.modbus.link import ModbusLink
 from drivers.modbus.planner import ReadRequest
 from tests.bench.bus_devices import Fleet, LoopClock, device, requests
 from tests.bench.bus_hour import TURNAROUND_S, JumpingLoop, Line
@@ -194,7 +197,7 @@ def test_blocks_that_look_alike_are_asked_again_where_two_answers_came() -> None
         stand.fleet.holds = {0: 500, 100: 502}
         for request in (stand.first, stand.second, stand.first, stand.second):
             await stand.read(request)
-        stand.link._stray(1, b"\x03")  # it has spoken out of turn
+        cast(LineLink, stand.link)._stray(1, b"\x03")  # it has spoken out of turn
         stand.fleet.holds = {0: 501, 100: 501}
         late = bytes([1]) + words(*(501 + n for n in range(19)), 0)
         plays.append(lambda answer: [("late", 0.005, late + crc16(late)), ("true", TURNAROUND_S, answer)])
