@@ -29,6 +29,11 @@ log = logging.getLogger(__name__)
 class Acquired:
     """One connection of the site, and what is known of it now."""
 
+    __slots__ = (
+        "_clock", "_deserted", "_engine", "_link", "_load", "_phase_s", "_poller", "_since_ns", "_urgent",
+        "connection", "reason", "tally", "up",
+    )  # fmt: skip
+
     def __init__(
         self, connection: Connection, engine: Engine, clock: Clock, urgent: Collection[str] = (), phase_s: float = 0.0
     ) -> None:

@@ -74,6 +74,8 @@ class Asked:
 class Agenda:
     """All turns that have a place."""
 
+    __slots__ = ("_at_once", "_ordinary", "_ready", "_tickets", "_urgent", "_waiting")
+
     def __init__(self, at_once: int = 1, ready: Callable[[Turn], bool] | None = None) -> None:
         """`at_once`: how many requests may be out; `ready`: whether one may go beside them."""
         self._at_once = at_once

@@ -18,6 +18,8 @@ WINDOW_S = 60
 class Window:
     """Sums over the last minute, second by second."""
 
+    __slots__ = ("_at_once", "_began_s", "_count", "_spent_s", "_sums", "_until_s")
+
     def __init__(self, now_s: float, at_once: int = 1) -> None:
         """`at_once`: how many pieces of work may go on at the same time."""
         self._began_s = now_s

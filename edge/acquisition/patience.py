@@ -23,6 +23,8 @@ _MOST_DOUBT = 16.0
 class Patience:
     """What is known of one device's answers."""
 
+    __slots__ = ("_count", "_doubt", "_slowest", "_slowest_before", "probe_s", "usual_s")
+
     def __init__(self) -> None:
         self.usual_s: float | None = None
         """The time-out of a reading; None where too little is known."""

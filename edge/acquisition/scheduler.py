@@ -69,6 +69,11 @@ class _Write:
 class Poller:
     """Everything that is asked of one open connection goes through here."""
 
+    __slots__ = (
+        "_agenda", "_alone", "_clock", "_common", "_devices", "_emit", "_ended", "_link", "_look_s", "_mono_s",
+        "_patience", "_phase_s", "_probes", "_probing", "_rng", "_several", "_sleepers", "_writes", "figures",
+    )  # fmt: skip
+
     def __init__(
         self,
         link: PolledLink,

@@ -104,12 +104,6 @@ class _Plan:
         self.source_ns: int | None = None
         self.late = 0
 
-    def same(self, batch: Batch) -> bool:
-        return batch.values is self.values and self.same_quality(batch)
-
-    def same_quality(self, batch: Batch) -> bool:
-        return batch.quality is self.quality and batch.qualities is self.qualities
-
     def is_late(self, batch: Batch) -> bool:
         """Whether it is older than what came before it, by our clock or by the device's own."""
         if batch.mono_s < self.mono_s:
@@ -199,9 +193,10 @@ class Values:
         """Put a batch's values in place; signals that are made of them are added to `moved`."""
         plan = self._plans.get(batch.block) or self._plan(batch.block)
         touched: Touched = {}
-        if plan.same(batch) or plan.is_late(batch):
+        same_quality = batch.quality is plan.quality and batch.qualities is plan.qualities
+        if (same_quality and batch.values is plan.values) or plan.is_late(batch):
             return touched
-        if not plan.same_quality(batch):
+        if not same_quality:
             if plan.presence is not None:
                 plan.presence.mark(batch.block.points, _dead(batch), touched)
             for sound in plan.sounds:
