@@ -70,8 +70,8 @@ class Poller:
     """Everything that is asked of one open connection goes through here."""
 
     __slots__ = (
-        "_agenda", "_alone", "_clock", "_common", "_devices", "_emit", "_ended", "_link", "_look_s", "_mono_s",
-        "_patience", "_phase_s", "_probes", "_probing", "_rng", "_several", "_sleepers", "_writes", "figures",
+        "_agenda", "_alone", "_clock", "_common", "_devices", "_emit", "_ended", "_link", "_look_s", "_loop",
+        "_mono_s", "_patience", "_phase_s", "_probes", "_probing", "_rng", "_several", "_sleepers", "_writes", "figures",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +92,7 @@ class Poller:
         """
         self._phase_s = phase_s
         self._link = link
+        self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._mono_s = clock.mono_s
         self._emit = emit
@@ -275,7 +276,7 @@ class Poller:
             wake_s = now + _IDLE_S
         if self._probes.queue and (probe_s := self._probes.next_s(limited=self._anybody())) is not None:
             wake_s = min(wake_s, max(probe_s, self._look_s))
-        woken = asyncio.get_running_loop().create_future()
+        woken = self._loop.create_future()
         self._sleepers.append(woken)
         try:
             await self._clock.wait(woken, max(0.0, wake_s - now))
