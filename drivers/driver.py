@@ -62,8 +62,12 @@ class Clock(Protocol):
         """Wait on this clock."""
         ...
 
+    def wake(self, woken: asyncio.Future[None], seconds: float) -> None:
+        """Set `woken` done after that time on this clock, if it is not by then. Costs little."""
+        ...
+
     async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
-        """Wait until `woken` is done, at most so long on this clock. Makes no task: it may be done often."""
+        """Wait until `woken` is done, at most so long on this clock. Makes no task."""
         ...
 
 

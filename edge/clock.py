@@ -44,8 +44,8 @@ class SystemClock:
     """Seconds since some start; never steps. Asked several times for each reading: nothing stands between."""
 
     def __init__(self) -> None:
-        self._sleepers: dict[int, list[asyncio.Future[None]]] = {}
-        """By the millisecond at which they wake."""
+        self._moments: dict[int, _Moment] = {}
+        """By the millisecond."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait; where that is long, to the nearest second, half or twentieth of one: so sleepers wake together."""
@@ -57,28 +57,59 @@ class SystemClock:
         end_s = round((now + seconds) / grid_s) * grid_s
         await self.wait(asyncio.get_running_loop().create_future(), end_s - now)
 
-    async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
-        """Wait until `woken` is done, at most so long, to the next thousandth. Those that wait for the same share a
-        timer.
+    def wake(self, woken: asyncio.Future[None], seconds: float) -> None:
+        """Set `woken` done after that time, to the next thousandth, if it is not by then.
+
+        Those that are woken at the same moment share a timer, and come before those that `wait` until then: what has
+        been sent is answered while the others do their work.
         """
-        now = time.monotonic()
-        moment = int((now + seconds - _TRUE_S) / _FINE_S) + 1
-        together = self._sleepers.get(moment)
-        if together is None:
-            together = self._sleepers[moment] = []
-            loop = asyncio.get_running_loop()
-            loop.call_later(moment * _FINE_S - now + _EARLY_S, self._wake, moment)
-        together.append(woken)
+        self._moment(seconds).first.append(woken)
+
+    async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
+        """Wait until `woken` is done, at most so long."""
+        moment = self._moment(seconds)
+        moment.then.append(woken)
         try:
             await woken
         finally:
-            if moment in self._sleepers:
-                together.remove(woken)
+            moment.leave(woken)
 
-    def _wake(self, moment: int) -> None:
-        for woken in self._sleepers.pop(moment):
+    def _moment(self, seconds: float) -> _Moment:
+        now = time.monotonic()
+        number = int((now + seconds - _TRUE_S) / _FINE_S) + 1
+        found = self._moments.get(number)
+        if found is None:
+            found = self._moments[number] = _Moment(self._moments, number)
+            delay_s = number * _FINE_S - now + _EARLY_S
+            found.timer = asyncio.get_running_loop().call_later(delay_s, found.come)
+        return found
+
+
+class _Moment:
+    """Who wakes in one thousandth of a second."""
+
+    __slots__ = ("_all", "_number", "first", "then", "timer")
+
+    def __init__(self, all_: dict[int, _Moment], number: int) -> None:
+        self.first: list[asyncio.Future[None]] = []
+        self.then: list[asyncio.Future[None]] = []
+        self.timer: asyncio.TimerHandle | None = None
+        self._all = all_
+        self._number = number
+
+    def come(self) -> None:
+        """It is now."""
+        del self._all[self._number]
+        for woken in (*self.first, *self.then):
             if not woken.done():
                 woken.set_result(None)
+
+    def leave(self, woken: asyncio.Future[None]) -> None:
+        """One waits no longer; where he was the last, nobody is woken."""
+        self.then.remove(woken)
+        if not self.first and not self.then and self._all.get(self._number) is self and self.timer is not None:
+            self.timer.cancel()
+            del self._all[self._number]
 
 
 class ManualClock:
@@ -109,14 +140,18 @@ class ManualClock:
         """Wait until `advance` has moved the clock that far."""
         await self.wait(asyncio.get_running_loop().create_future(), seconds)
 
-    async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
-        """Wait until `woken` is done or `advance` has moved the clock that far."""
+    def wake(self, woken: asyncio.Future[None], seconds: float) -> None:
+        """Set `woken` done once `advance` has moved the clock that far."""
         if seconds <= 0:
-            await asyncio.sleep(0)
+            asyncio.get_running_loop().call_soon(_wake, woken)
             return
         task = asyncio.current_task()
         entry = (self._mono_s + seconds, next(self._order), woken, task.get_name() if task else "")
         heapq.heappush(self._sleepers, entry)
+
+    async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
+        """Wait until `woken` is done or `advance` has moved the clock that far."""
+        self.wake(woken, seconds)
         await woken
 
     def sleeping(self) -> set[str]:

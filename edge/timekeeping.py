@@ -57,6 +57,8 @@ class Timekeeper:
         """Seconds that only ever go forward; asked several times for each reading."""
         self.wait: Callable[[asyncio.Future[None], float], Coroutine[Any, Any, None]] = base.wait
         """Wait until the future is done, at most so many seconds."""
+        self.wake: Callable[[asyncio.Future[None], float], None] = base.wake
+        """Set the future done after so many seconds, if it is not by then."""
         self.begun_s = base.mono_s()
         self.boot = boot
         self.synchronised = memory.synchronised

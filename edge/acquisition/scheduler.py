@@ -71,7 +71,8 @@ class Poller:
 
     __slots__ = (
         "_agenda", "_alone", "_clock", "_common", "_devices", "_emit", "_ended", "_link", "_look_s", "_loop",
-        "_mono_s", "_patience", "_phase_s", "_probes", "_probing", "_rng", "_several", "_sleepers", "_writes", "figures",
+        "_mono_s", "_patience", "_phase_s", "_probes", "_probing", "_rng", "_several", "_sleepers", "_writes",
+        "figures",
     )  # fmt: skip
 
     def __init__(
@@ -161,13 +162,15 @@ class Poller:
                 if (entry := self._next_write()) is not None:
                     await self._serve(entry)
                 else:  # nothing else begins before it
-                    await self._idle()
+                    await (woken := self._idle())
+                    self._awake(woken)
             elif self._probes.queue and self._time_to_probe():
                 await self._try(self._probes.take())
             elif (turn := self._agenda.take(self._mono_s())) is not None:
                 await self._read(turn, None if self._alone else self._timeout_s(turn.device))
             else:
-                await self._idle()
+                await (woken := self._idle())
+                self._awake(woken)
 
     async def _together(self, workers: int) -> None:
         """As many things at once, each by a task of its own; ends with the first that fails."""
@@ -268,8 +271,8 @@ class Poller:
             (each for each in device.turns if not each.out), key=lambda each: (each.misses, each.request.wire_s)
         )
 
-    async def _idle(self) -> None:
-        """Sleep until the next turn comes or a write does."""
+    def _idle(self) -> asyncio.Future[None]:
+        """Done when the next turn comes, or a write does."""
         now = self._mono_s()
         wake_s = self._agenda.next_release_s()
         if wake_s is None:
@@ -278,11 +281,13 @@ class Poller:
             wake_s = min(wake_s, max(probe_s, self._look_s))
         woken = self._loop.create_future()
         self._sleepers.append(woken)
-        try:
-            await self._clock.wait(woken, max(0.0, wake_s - now))
-        finally:
-            if woken in self._sleepers:
-                self._sleepers.remove(woken)
+        self._clock.wake(woken, max(0.0, wake_s - now))
+        return woken
+
+    def _awake(self, woken: asyncio.Future[None]) -> None:
+        """One that has slept need not be roused any more."""
+        if woken in self._sleepers:
+            self._sleepers.remove(woken)
 
     def _again(self, turn: Turn) -> None:
         """Its next turn on the grid; those that have passed meanwhile are skipped."""

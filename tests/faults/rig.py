@@ -65,6 +65,10 @@ class FastClock(SystemClock):
         """Wait a twentieth of that."""
         await asyncio.sleep(seconds / self._speed)
 
+    def wake(self, woken: asyncio.Future[None], seconds: float) -> None:
+        """Wake after a twentieth of that."""
+        super().wake(woken, seconds / self._speed)
+
     async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
         """Wait at most a twentieth of that."""
         await super().wait(woken, seconds / self._speed)
