@@ -120,11 +120,16 @@ async def drain_journal(
     if not memory.knows("journal"):
         newest = await ledger.journal(limit=1, newest_first=True)
         await memory.keep(journal=newest[0][0] if newest else 0)
-    pauses = Pauses(f"{name}, journal", clock)
+    pauses, unread = Pauses(f"{name}, journal", clock), Pauses(f"{name}, journal", clock)
     position = memory.get("journal")
     while True:
         rung = bell.armed()  # before the look, so that nothing falls between
-        found = await ledger.journal(after=position, limit=BATCH)
+        try:
+            found = await ledger.journal(after=position, limit=BATCH)
+        except Exception as error:  # of a disk in trouble; readings go on meanwhile
+            await unread.after(UplinkDown(f"the journal cannot be read: {error}"), "what happened waits in it")
+            continue
+        unread.over()
         if not found:
             await clock.wait(rung, LOOK_S)
             continue

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from edge.clerk import Clerk
 from edge.clock import ManualClock
 from edge.store.ledger import Entry as Written
-from edge.store.ledger import open_ledger
+from edge.store.ledger import StoreError, open_ledger
 from edge.uplinks.journal import Bell, Memory, drain_journal
 from edge.uplinks.shape import Entry, Stats, UplinkDown
 from tests.support import eventually
@@ -96,6 +98,26 @@ async def test_while_the_far_end_is_down_what_happened_waits_and_is_told_in_orde
         told.clock.advance(4)
         await eventually(lambda: told.far.got == [(1, "first"), (2, "second")])
         await eventually(lambda: told.stats.lag_s(told.clock.wall_ns()) == 0)
+
+
+async def test_a_journal_that_cannot_be_read_is_looked_into_again_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = Told(Books())
+    async with told.running():
+        with monkeypatch.context() as patch:
+
+            async def unreadable(**_: object) -> list[tuple[int, Entry]]:
+                raise StoreError("ledger.db cannot be read: disk I/O error")
+
+            patch.setattr(told.books, "journal", unreadable)
+            told.books.add("alarm", "pump-1.dry")
+            told.bell.ring()
+            await eventually(lambda: "cannot be read: disk I/O error" in caplog.text)
+            await told.asleep()
+        told.clock.advance(2)
+        await eventually(lambda: told.far.got == [(1, "pump-1.dry")])
+    assert "uplink hook, journal: the journal cannot be read" in caplog.text
 
 
 async def test_entries_of_other_kinds_do_not_hold_the_position_for_ever() -> None:
