@@ -27,7 +27,7 @@ DEAF = 4
 """After so many time-outs without a byte from anybody a network connection is made anew."""
 FAILED = (BrokenFrame, TimeoutError, ConnectionResetError)
 """How an exchange may end without an answer."""
-_GOOD = Quality.GOOD
+GOOD = Quality.GOOD
 """Looked up once: a member of an enumeration is slow to find."""
 
 
@@ -117,7 +117,7 @@ class ModbusLink(ABC):
 
     def _batch(self, request: ReadRequest, kept: Kept) -> Batch:
         clock = self._clock
-        return Batch(request.block, kept.values, clock.wall_ns(), clock.mono_s(), _GOOD, kept.qualities)
+        return Batch(request.block, kept.values, clock.wall_ns(), clock.mono_s(), GOOD, kept.qualities)
 
     async def write(self, device: Device, point: Point, value: Value) -> Value:
         """Write by FC05, FC06 or FC16 and return what is then read back.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from drivers.driver import Clock
 from drivers.modbus.frames import TcpGate
 from drivers.modbus.keys import TcpSettings
-from drivers.modbus.link import FAILED, ModbusLink
+from drivers.modbus.link import FAILED, GOOD, ModbusLink
 from drivers.modbus.planner import ReadRequest
 from drivers.modbus.wire import TcpWire, Wire
 from drivers.point import Batch
@@ -46,13 +46,17 @@ class TcpLink(ModbusLink):
             finally:
                 wire.rest()
         finally:
-            turn.leave()
-        self._unheard = 0
+            turn.taken = False
+            if turn.wanted:
+                turn.leave()
+        if self._unheard:
+            self._unheard = 0
         if frame is not kept.frame:
             kept.take(request, self._said(frame, request.device.id, unit))
             kept.frame = frame
         self.tally.messages += 1
-        return self._batch(request, kept)
+        clock = self._clock
+        return Batch(request.block, kept.values, clock.wall_ns(), clock.mono_s(), GOOD, kept.qualities)
 
     def _new_wire(self) -> Wire:
         return TcpWire(self._gate)

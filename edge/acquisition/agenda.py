@@ -99,23 +99,19 @@ class Agenda:
 
     def take(self, now: float) -> Turn | None:
         """The turn that goes first of those that have come. It has no place any more."""
-        turn = self._only(now) if self._ready is None else self.first(now)
-        if turn is not None:
-            turn.ticket = -1
-        return turn
-
-    def _only(self, now: float) -> Turn | None:
-        """As `first`, with less work where one alone has come."""
         waiting = self._waiting
-        if self._urgent or self._ordinary or not waiting:
-            return self.first(now)
-        release_s, ticket, turn = waiting[0]
-        if release_s > now:
-            return None
-        if ticket != turn.ticket or any(each[0] <= now for each in waiting[1:3]):
-            return self.first(now)
-        heapq.heappop(waiting)
-        return turn
+        if waiting and not self._urgent and not self._ordinary and self._ready is None:
+            release_s, ticket, turn = waiting[0]
+            if release_s > now:
+                return None
+            if ticket == turn.ticket and not _come(waiting, now):  # it alone: nothing is to be weighed
+                heapq.heappop(waiting)
+                turn.ticket = -1
+                return turn
+        first = self.first(now)
+        if first is not None:
+            first.ticket = -1
+        return first
 
     def first(self, now: float) -> Turn | None:
         """The turn that goes first of those that have come; it keeps its place until it is dropped."""
@@ -134,8 +130,13 @@ class Agenda:
 
     def next_release_s(self) -> float | None:
         """When the next turn comes; None where none is to come."""
-        head = _head(self._waiting)
-        return head.release_s if head else None
+        waiting = self._waiting
+        while waiting:
+            release_s, ticket, turn = waiting[0]
+            if ticket == turn.ticket:
+                return release_s
+            heapq.heappop(waiting)
+        return None
 
     def spare_s(self, now: float) -> float:
         """How long the line may do something else from now on without any turn being late."""
@@ -160,6 +161,12 @@ class Agenda:
         for each in aside:
             heapq.heappush(queue, each)
         return turn
+
+
+def _come(waiting: _Queue, now: float) -> bool:
+    """Whether a second one has come besides the first: it is one of the two below it in the heap."""
+    count = len(waiting)
+    return count > 1 and (waiting[1][0] <= now or (count > 2 and waiting[2][0] <= now))
 
 
 def _head(queue: _Queue) -> Turn | None:
