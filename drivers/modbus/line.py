@@ -13,10 +13,10 @@ from contextlib import suppress
 from drivers.driver import BadAnswer, Clock, DeviceSilent
 from drivers.modbus.doubt import CLEAR, Doubts
 from drivers.modbus.frames import Asked, BrokenFrame, RtuGate
-from drivers.modbus.keys import RtuSettings, RtuTcpSettings
+from drivers.modbus.keys import RegisterKeys, RtuSettings, RtuTcpSettings
 from drivers.modbus.link import DEAF, Kept, ModbusLink
 from drivers.modbus.planner import ReadRequest
-from drivers.point import Batch
+from drivers.point import Batch, Device
 
 _FORGET = 1 / 16
 """Of how much earlier than expected an answer began, this part is expected of the next."""
@@ -105,6 +105,15 @@ class LineLink(ModbusLink):
                 found.append(self._gate.pdu(await self._wire.again(packet, left_s)))
         self._gate.end()
         return [each for each in found if not each[0] & 0x80]
+
+    async def _neighbours(self, device: Device, keys: RegisterKeys, address: int) -> list[int]:
+        """See `ModbusLink._neighbours`; asked twice, since a late answer to something else may look the same here."""
+        first = await super()._neighbours(device, keys, address)
+        if await super()._neighbours(device, keys, address) != first:
+            raise BadAnswer(
+                f"{device.id}: two answers about register {address} differ; nothing is written, try again"
+            )
+        return first
 
     async def _before(self, unit: int, pause_s: float) -> None:
         """Leave the line quiet for as long as frames and devices need, and settle what the unit still owes."""

@@ -136,7 +136,7 @@ class ModbusLink(ABC):
         keys, address, _ = place(device, point)
         if keys.register in ("discrete", "input"):
             raise Refused(f"{point.id}: lies in the table {keys.register}, which can only be read")
-        over = await self._read_back(device, keys, address) if keys.part is not None else None
+        over = await self._neighbours(device, keys, address) if keys.part is not None else None
         await self._send(device, point, keys, address, value, over)
         raw = await self._read_back(device, keys, address)
         return decode_one(keys, bool(raw[0]) if keys.register == "coil" else raw, point.kind)
@@ -154,6 +154,10 @@ class ModbusLink(ABC):
             pdu = requests.write_registers(address, raw)
         unit, wire_s = cast(UnitKeys, device.address).unit_id, self._line.exchange(2 * keys.width)
         await self._exchange(point.id, unit, self._pause(device), wire_s, pdu, refusing=True)
+
+    async def _neighbours(self, device: Device, keys: RegisterKeys, address: int) -> list[int]:
+        """What stands in the register of which only some bits are to be written."""
+        return await self._read_back(device, keys, address)
 
     async def _read_back(self, device: Device, keys: RegisterKeys, address: int) -> list[int]:
         """A point's registers, or its coil, as they stand on the device."""

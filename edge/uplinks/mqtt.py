@@ -235,7 +235,7 @@ class MqttNorth:
             levels = message.topic.value.removeprefix(f"{self._base}/").split("/")
             payload = message.payload if isinstance(message.payload, bytes) else b""
             if len(levels) == 3 and levels[2] == "set":
-                self._command(client, tasks, f"{levels[0]}.{levels[1]}", payload, message.retain)
+                await self._command(client, tasks, f"{levels[0]}.{levels[1]}", payload, message.retain)
             elif len(levels) == 2 and message.retain and payload:
                 self._tidy(levels[0].removesuffix("s"), levels[1])
 
@@ -282,9 +282,10 @@ class MqttNorth:
 
     # What comes in
 
-    def _command(
+    async def _command(
         self, client: aiomqtt.Client, tasks: asyncio.TaskGroup, point: str, payload: bytes, retained: bool
     ) -> None:
+        """Begin to carry it out; what cannot be is answered before the next one is looked at."""
         try:
             command = parse_command(payload)
             if retained:
@@ -294,24 +295,27 @@ class MqttNorth:
             if self._obeying >= OBEYED:
                 raise ValueError(f"{OBEYED} commands are under way; try again later")
         except ValueError as error:
-            tasks.create_task(self._answer(client, point, None, {"ok": False, "error": str(error)}))
+            await self._answer(client, point, None, {"ok": False, "error": str(error)})
             return
         self._obeying += 1
         tasks.create_task(self._obey(client, point, command))
 
     async def _obey(self, client: aiomqtt.Client, point: str, command: Command) -> None:
+        try:
+            await self._answer(client, point, command.id, await self._carry_out(point, command))
+        finally:
+            self._obeying -= 1
+
+    async def _carry_out(self, point: str, command: Command) -> dict[str, Any]:
         assert self._write is not None  # noqa: S101  # else nobody subscribed
         try:
             done = await self._write(point, command.value, command.who, command.reason, command.for_s)
-            answer = {"ok": done.get("result", "done") == "done", **done}
         except self._refusal as error:
-            answer = {"ok": False, "error": str(error)}
+            return {"ok": False, "error": str(error)}
         except Exception:  # one command that fails is no reason to end the connection
             log.exception("uplink %s: command to %s failed", self._name, point)
-            answer = {"ok": False, "error": "failed; the gateway's log says why"}
-        finally:
-            self._obeying -= 1
-        await self._answer(client, point, command.id, answer)
+            return {"ok": False, "error": "failed; the gateway's log says why"}
+        return {"ok": done.get("result", "done") == "done", **done}
 
     async def _answer(self, client: aiomqtt.Client, point: str, mark: str | int | None, body: dict[str, Any]) -> None:
         if not body["ok"]:

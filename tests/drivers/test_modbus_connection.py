@@ -118,6 +118,7 @@ class RawDevice:
             "wrong function": [self._frame(tid, unit, b"\x2b\x00\x01")],
             "fewer": [self._frame(tid, unit, bytes([pdu[0], 2, 0, 7]))],
             "hang up": [None],
+            "other block": [self._frame(tid, unit, bytes([pdu[0], 2, 0xFF, 0xFF]))],
         }
         if word == "late":
             self._owed = answer
@@ -376,6 +377,19 @@ async def test_a_late_rtu_answer_is_waited_for_and_never_taken_for_another_regis
     stand.send(late)
     assert (await next_read).values == (222,)
     assert stand.link.tally.detail == {"stray": 1}
+
+
+async def test_a_bit_is_not_written_beside_neighbours_that_another_answer_told_of(rtu_stand: Stand) -> None:
+    stand = rtu_stand
+    stand.device.registers[40] = 0b0100
+    stand.device.mischief += ["other block"]
+    remote = point("remote", 40, bit=0, kind="bool")
+    with pytest.raises(BadAnswer, match="register 40 differ; nothing is written"):
+        await stand.link.write(equipment(), remote, True)
+    assert stand.device.registers[40] == 0b0100
+
+    assert await stand.link.write(equipment(), remote, True) is True
+    assert stand.device.registers[40] == 0b0101
 
 
 async def test_a_unit_that_never_pays_is_asked_again_after_the_time_out(rtu_stand: Stand) -> None:

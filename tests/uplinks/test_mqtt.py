@@ -210,6 +210,19 @@ async def test_commands_are_carried_out_answered_and_refused_with_the_reason(mos
 
 
 @pytest.mark.service
+async def test_a_flood_of_bad_commands_is_answered_one_by_one(mosquitto: tuple[str, int]) -> None:
+    hand = Hand()
+    async with ear(mosquitto) as others, north(mosquitto, commands=True, write=hand.write) as uplink:
+        before, most = len(asyncio.all_tasks()), 0
+        for number in range(200):
+            await others.say(f"light-{number}/on/set", "{")
+            most = max(most, len(asyncio.all_tasks()))
+        await eventually(lambda: uplink.refused == 200)
+        assert most - before < 5, "no task for each"
+        assert uplink.stats.state == "up"
+
+
+@pytest.mark.service
 async def test_a_retained_command_is_not_carried_out_at_each_connect(mosquitto: tuple[str, int]) -> None:
     hand = Hand()
     async with ear(mosquitto) as others:
