@@ -158,7 +158,7 @@ def rot(path: Path, column: str, chance: random.Random, number: int) -> None:
     with shell:
         query = f"SELECT id, {name} FROM {table} WHERE {name} IS NOT NULL ORDER BY id"  # noqa: S608  # our own words
         id_, body = shell.execute(query).fetchall()[number]
-        place, bit = chance.randrange(1, len(body)), 1 << chance.randrange(8)
+        place, bit = chance.randrange(len(body)), 1 << chance.randrange(8)
         changed = body[:place] + bytes([body[place] ^ bit]) + body[place + 1 :]
         shell.execute(f"UPDATE {table} SET {name} = ? WHERE id = ?", (changed, id_))  # noqa: S608  # our own words
     shell.close()
