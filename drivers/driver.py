@@ -43,6 +43,18 @@ class Refused(DriverError):
     """The device (or we) will not do it: tell the asker why."""
 
 
+class Woken(Protocol):
+    """A future, or what behaves like one to whoever wakes it."""
+
+    def done(self) -> bool:
+        """Whether it need not be woken any more."""
+        ...
+
+    def set_result(self, result: None, /) -> None:
+        """It is woken."""
+        ...
+
+
 class Clock(Protocol):
     """Time, as drivers and simulators are given it."""
 
@@ -62,7 +74,7 @@ class Clock(Protocol):
         """Wait on this clock."""
         ...
 
-    def wake(self, woken: asyncio.Future[None], seconds: float) -> None:
+    def wake(self, woken: Woken, seconds: float) -> None:
         """Set `woken` done after that time on this clock, if it is not by then. Costs little."""
         ...
 
@@ -143,6 +155,18 @@ class PolledLink(Link, Protocol):
         """Send one planned request, return its readings. Raises the four errors.
 
         `timeout_s`: how long the device may take beyond `request.wire_s`; the connection's own time-out without it.
+        """
+        ...
+
+
+@runtime_checkable
+class BriskLink(PolledLink, Protocol):
+    """A polled connection on which a request can be sent without waiting for anything first."""
+
+    def ask(self, request: Any, timeout_s: float | None, told: Callable[[Batch | Exception], None]) -> bool:
+        """As `read`, but `told` is called with what comes of it: a batch, or one of the four errors.
+
+        False, and nothing is sent, where something has to be waited for first: then it is to be read.
         """
         ...
 

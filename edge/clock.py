@@ -11,6 +11,7 @@ import heapq
 import itertools
 import time
 
+from drivers.driver import Woken
 from edge.kerneltime import synchronised
 
 GRIDS_S = (1.0, 0.5)
@@ -57,7 +58,7 @@ class SystemClock:
         end_s = round((now + seconds) / grid_s) * grid_s
         await self.wait(asyncio.get_running_loop().create_future(), end_s - now)
 
-    def wake(self, woken: asyncio.Future[None], seconds: float) -> None:
+    def wake(self, woken: Woken, seconds: float) -> None:
         """Set `woken` done after that time, to the next thousandth, if it is not by then.
 
         Those that are woken at the same moment share a timer, and come before those that `wait` until then: what has
@@ -91,7 +92,7 @@ class _Moment:
     __slots__ = ("_all", "_number", "first", "then", "timer")
 
     def __init__(self, all_: dict[int, _Moment], number: int) -> None:
-        self.first: list[asyncio.Future[None]] = []
+        self.first: list[Woken] = []
         self.then: list[asyncio.Future[None]] = []
         self.timer: asyncio.TimerHandle | None = None
         self._all = all_
@@ -100,7 +101,8 @@ class _Moment:
     def come(self) -> None:
         """It is now."""
         del self._all[self._number]
-        for woken in (*self.first, *self.then):
+        everybody: tuple[Woken, ...] = (*self.first, *self.then)
+        for woken in everybody:
             if not woken.done():
                 woken.set_result(None)
 
@@ -122,7 +124,7 @@ class ManualClock:
         self._wall_ns = wall_ns
         self._mono_s = mono_s
         self._order = itertools.count()
-        self._sleepers: list[tuple[float, int, asyncio.Future[None], str]] = []
+        self._sleepers: list[tuple[float, int, Woken, str]] = []
 
     def wall_ns(self) -> int:
         """Unix time in ns."""
@@ -140,7 +142,7 @@ class ManualClock:
         """Wait until `advance` has moved the clock that far."""
         await self.wait(asyncio.get_running_loop().create_future(), seconds)
 
-    def wake(self, woken: asyncio.Future[None], seconds: float) -> None:
+    def wake(self, woken: Woken, seconds: float) -> None:
         """Set `woken` done once `advance` has moved the clock that far."""
         if seconds <= 0:
             asyncio.get_running_loop().call_soon(_wake, woken)
@@ -176,6 +178,6 @@ class ManualClock:
         self._wall_ns += round(seconds * 1e9)
 
 
-def _wake(woken: asyncio.Future[None]) -> None:
+def _wake(woken: Woken) -> None:
     if not woken.done():
         woken.set_result(None)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from drivers.driver import Clock
+from drivers.driver import Clock, Woken
 
 Source = Literal["auto", "kernel", "clock"]
 """What makes the time known. `kernel`: its synchronised flag. `clock`: the box has a clock chip, its time is right as
@@ -24,6 +24,8 @@ EARLIEST_NS = 1_704_067_200_000_000_000
 """1 January 2024: what a clock says before this is wrong."""
 STEP_NS = 2_000_000_000
 """A change against the monotonic clock by so much at once is a step, not a correction."""
+_ASK_S = 60.0
+"""How often the kernel is asked whether it keeps the time, once that is known otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Timekeeper:
         """Seconds that only ever go forward; asked several times for each reading."""
         self.wait: Callable[[asyncio.Future[None], float], Coroutine[Any, Any, None]] = base.wait
         """Wait until the future is done, at most so many seconds."""
-        self.wake: Callable[[asyncio.Future[None], float], None] = base.wake
+        self.wake: Callable[[Woken, float], None] = base.wake
         """Set the future done after so many seconds, if it is not by then."""
         self.begun_s = base.mono_s()
         self.boot = boot
@@ -69,6 +71,8 @@ class Timekeeper:
         self._floor_ns = max(memory.newest_ns, base.wall_ns())
         self._offset_ns = self._floor_ns - _ns(self.begun_s)
         self._known = False
+        self._ask_s = 0.0
+        """When the kernel is asked next, though the time is taken for known."""
 
     def known(self) -> bool:
         """Whether the wall time is the true one, as far as can be told."""
@@ -87,7 +91,8 @@ class Timekeeper:
         """Look whether the time has become known, or has stepped; to be called each second or so."""
         mono_s, wall_ns = self._base.mono_s(), self._base.wall_ns()
         offset_ns = wall_ns - _ns(mono_s)
-        self.synchronised = self.synchronised or self._base.known()
+        if not self.synchronised and (not self._known or mono_s >= self._ask_s):
+            self.synchronised, self._ask_s = self._base.known(), mono_s + _ASK_S
         if not self._known:
             if not self._trusted(mono_s, wall_ns):
                 return None

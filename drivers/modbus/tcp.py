@@ -6,57 +6,111 @@ bytes as last time, no more is done than to find that out.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
 from drivers.driver import Clock
 from drivers.modbus.frames import TcpGate
 from drivers.modbus.keys import TcpSettings
-from drivers.modbus.link import FAILED, GOOD, ModbusLink
+from drivers.modbus.link import GOOD, Kept, ModbusLink
 from drivers.modbus.planner import ReadRequest
 from drivers.modbus.wire import TcpWire, Wire
 from drivers.point import Batch
 
+Told = Callable[[Batch | Exception], None]
+
 
 class TcpLink(ModbusLink):
-    """One open socket."""
+    """One open socket. To its wire it is itself what a future would be: one answer is waited for at a time."""
 
-    __slots__ = ()
+    __slots__ = ("_asked",)
 
     silent_check = "unit id, and the wiring behind the gateway"
     broken_check = "check that nothing else answers at this address"
 
     def __init__(self, name: str, settings: TcpSettings, clock: Clock, gate: TcpGate | None = None) -> None:
         super().__init__(name, settings, clock, gate or TcpGate(self._bad_frame))
+        self._asked: tuple[ReadRequest, Kept, float, Told] | None = None
+        """The request that is out, what is kept of it, how long it may take, and who is told."""
 
     async def read(self, request: ReadRequest, timeout_s: float | None = None) -> Batch:
         """See `ModbusLink.read`."""
-        kept = self._kept.get(request) or self._keep(request)
-        turn, unit = self._turn, request.unit_id
+        turn = self._turn
         if turn.taken:
             await turn.free()
         turn.taken = True
         try:
-            if request.pause_s or self._unheard:
-                await self._before(unit, request.pause_s)
-            timeout = self._timeout_s if timeout_s is None or timeout_s > self._timeout_s else timeout_s
-            wire = self._wire
-            answer = wire.send(self._gate.packet(unit, kept.pdu), timeout + request.wire_s, known=kept.frame)
-            try:
-                frame = await answer
-            except FAILED as error:
-                raise self._failed(error, request.device.id, unit, kept.pdu, timeout) from None
-            finally:
-                wire.rest()
-        finally:
-            turn.taken = False
-            if turn.wanted:
-                turn.leave()
+            await self._before(request.unit_id, request.pause_s)
+        except BaseException:
+            turn.leave()
+            raise
+        answer: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
+        self._begin(request, timeout_s, partial(_tell, answer))
+        return await answer
+
+    def ask(self, request: ReadRequest, timeout_s: float | None, told: Told) -> bool:
+        """As `read`, but `told` is called with what comes of it; False where something must be waited for first."""
+        turn = self._turn
+        if turn.taken or self._unheard or request.pause_s:
+            return False
+        turn.taken = True
+        self._begin(request, timeout_s, told)
+        return True
+
+    def _begin(self, request: ReadRequest, timeout_s: float | None, told: Told) -> None:
+        kept = self._kept.get(request) or self._keep(request)
+        timeout = self._timeout_s if timeout_s is None or timeout_s > self._timeout_s else timeout_s
+        self._asked = request, kept, timeout, told
+        packet = self._gate.packet(request.unit_id, kept.pdu)
+        self._wire.send(packet, self, timeout + request.wire_s, None, kept.frame)
+
+    # What the wire knows of it.
+
+    def done(self) -> bool:
+        """Whether nothing is waited for."""
+        return self._asked is None
+
+    def set_result(self, frame: bytes, /) -> None:
+        """The answer has come."""
+        request, kept, _, told = self._ended()
         if self._unheard:
             self._unheard = 0
         if frame is not kept.frame:
-            kept.take(request, self._said(frame, request.device.id, unit))
+            try:
+                kept.take(request, self._said(frame, request.device.id, request.unit_id))
+            except Exception as error:  # whatever it is, whoever asked must hear of it
+                told(error)
+                return
             kept.frame = frame
         self.tally.messages += 1
         clock = self._clock
-        return Batch(request.block, kept.values, clock.wall_ns(), clock.mono_s(), GOOD, kept.qualities)
+        told(Batch(request.block, kept.values, clock.wall_ns(), clock.mono_s(), GOOD, kept.qualities))
+
+    def set_exception(self, error: Exception, /) -> None:
+        """None will come."""
+        request, kept, timeout, told = self._ended()
+        told(self._failed(error, request.device.id, request.unit_id, kept.pdu, timeout))
+
+    def _ended(self) -> tuple[ReadRequest, Kept, float, Told]:
+        out = self._asked
+        assert out is not None  # noqa: S101  # the wire has looked whether it is done
+        self._asked = None
+        self._wire.rest()
+        turn = self._turn
+        turn.taken = False
+        if turn.wanted:
+            turn.leave()
+        return out
 
     def _new_wire(self) -> Wire:
         return TcpWire(self._gate)
+
+
+def _tell(answer: asyncio.Future[Batch], what: Batch | Exception) -> None:
+    if answer.done():  # whoever waited has gone
+        return
+    if isinstance(what, Batch):
+        answer.set_result(what)
+    else:
+        answer.set_exception(what)

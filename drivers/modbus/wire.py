@@ -11,7 +11,7 @@ import asyncio
 import socket
 from contextlib import suppress
 from math import inf
-from typing import cast
+from typing import Protocol, cast
 
 from pymodbus.transport.serialtransport import create_serial_connection
 
@@ -26,6 +26,22 @@ _SETUP_S = 10.0
 """A serial port is open or refused at once; only this program itself can be so late."""
 _DEAD_S = 20
 """A TCP peer that acknowledges nothing for so long is gone."""
+
+
+class Answer(Protocol):
+    """A future, or what behaves like one to whoever answers it."""
+
+    def done(self) -> bool:
+        """Whether it has been answered."""
+        ...
+
+    def set_result(self, frame: bytes, /) -> None:
+        """This answers."""
+        ...
+
+    def set_exception(self, error: Exception, /) -> None:
+        """Nothing will."""
+        ...
 
 
 class Wire(asyncio.Protocol):
@@ -50,21 +66,20 @@ class Wire(asyncio.Protocol):
         self.now_s = precise(self._loop)
         self._deadlines = deadlines(self._loop)
         self._made: asyncio.Future[None] = self._loop.create_future()
-        self._answer: asyncio.Future[bytes] | None = None
+        self._answer: Answer | None = None
         self._due_s = inf
         """Until when the answer is waited for."""
         self._begin: asyncio.TimerHandle | None = None
 
     def send(
-        self, packet: bytes, timeout_s: float, begin_s: float | None = None, known: bytes = b""
-    ) -> asyncio.Future[bytes]:
-        """Send a packet. Returns the frame that answers it, of which a first byte must have come after `begin_s`.
-        `known`: see `Gate.ask`.
+        self, packet: bytes, answer: Answer, timeout_s: float, begin_s: float | None = None, known: bytes = b""
+    ) -> None:
+        """Send a packet. `answer` is given the frame that answers it, of which a first byte must have come after
+        `begin_s`; or BrokenFrame as soon as what came can be no answer, TimeoutError, or ConnectionResetError where
+        the connection ends. `known`: see `Gate.ask`.
 
-        Whoever has waited calls `rest`, however it ended. The future raises BrokenFrame as soon as what came can be
-        no answer, TimeoutError, and ConnectionResetError where the connection ends.
+        Whoever has waited calls `rest`, however it ended.
         """
-        answer: asyncio.Future[bytes] = self._loop.create_future()
         self._answer = answer
         transport = self.transport
         now_s = self.sent_s = self.now_s()
@@ -72,13 +87,12 @@ class Wire(asyncio.Protocol):
         self._deadlines.begin(due_s, now_s)
         if transport is None:
             answer.set_exception(ConnectionResetError())
-            return answer
+            return
         self.begun_s = None
         if begin_s is not None:
             self._begin = self._loop.call_later(begin_s, expire, answer)
         self._gate.ask(packet, known)
         transport.write(packet)
-        return answer
 
     def rest(self) -> None:
         """The exchange has ended."""
@@ -90,7 +104,8 @@ class Wire(asyncio.Protocol):
 
     async def exchange(self, packet: bytes, timeout_s: float, begin_s: float | None = None) -> bytes:
         """Send a packet and return the frame that answers it. Raises what `send` tells of."""
-        answer = self.send(packet, timeout_s, begin_s)
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        self.send(packet, answer, timeout_s, begin_s)
         try:
             return await answer
         finally:
@@ -202,7 +217,7 @@ class TcpWire(Wire):
     data_received = Wire.take
 
 
-def expire(answer: asyncio.Future[bytes]) -> None:
+def expire(answer: Answer) -> None:
     if not answer.done():
         answer.set_exception(TimeoutError())
 

@@ -26,9 +26,20 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from drivers.driver import BadAnswer, Clock, ConnectionDown, DeviceSilent, DriverError, PolledLink, Refused, Request
+from drivers.driver import (
+    BadAnswer,
+    BriskLink,
+    Clock,
+    ConnectionDown,
+    DeviceSilent,
+    DriverError,
+    PolledLink,
+    Refused,
+    Request,
+)
 from drivers.point import Batch, Block, Device, Point, Quality, Value
 from edge.acquisition.agenda import Agenda, Asked, Turn
+from edge.acquisition.brisk import IDLE_S, Brisk
 from edge.acquisition.figures import ConnectionFigures, DeviceFigures, DeviceState, Window
 from edge.acquisition.patience import Patience
 from edge.acquisition.probes import PROBE_SHARE, Probes
@@ -48,8 +59,6 @@ _BUSY_S = 0.25
 """So long after it is due, a probe no longer waits for a moment without turns, if it makes none of them late."""
 _LOOK_AGAIN_S = 0.05
 """Until when a probe that found no time to spare looks again."""
-_IDLE_S = 3600.0
-"""How long to sleep where nothing is ever due; a write wakes it."""
 _LOG_AGAIN_S = 3600.0
 """The same trouble is counted each time, and logged once an hour at most."""
 
@@ -70,9 +79,9 @@ class Poller:
     """Everything that is asked of one open connection goes through here."""
 
     __slots__ = (
-        "_agenda", "_alone", "_clock", "_common", "_devices", "_emit", "_ended", "_link", "_look_s", "_loop",
-        "_mono_s", "_patience", "_phase_s", "_probes", "_probing", "_rng", "_several", "_sleepers", "_writes",
-        "figures",
+        "_agenda", "_alone", "_brisk", "_clock", "_common", "_devices", "_emit", "_ended", "_link", "_look_s",
+        "_loop", "_mono_s", "_patience", "_phase_s", "_probes", "_probing", "_rng", "_several", "_sleepers",
+        "_writes", "figures",
     )  # fmt: skip
 
     def __init__(
@@ -120,6 +129,12 @@ class Poller:
         self._devices = self._by_device(requests, frozenset(urgent), now, known)
         self._alone = len(self._devices) == 1
         """Nobody else waits while the only device of the line is waited for."""
+        self._brisk: Brisk | None = None
+        if isinstance(link, BriskLink) and not self._several:
+            self._brisk = Brisk(
+                link, self._agenda, clock,
+                other=self._otherwise, timeout_s=self._timeout_s, answered=self._answered, failed=self._failed,
+            )  # fmt: skip
 
     def _turns(self) -> Iterator[Turn]:
         return (turn for device in self._devices for turn in device.turns)
@@ -167,7 +182,9 @@ class Poller:
             elif self._probes.queue and self._time_to_probe():
                 await self._try(self._probes.take())
             elif (turn := self._agenda.take(self._mono_s())) is not None:
-                await self._read(turn, None if self._alone else self._timeout_s(turn.device))
+                await self._read(turn, self._timeout_s(turn.device))
+            elif self._brisk is not None and not self._probes.queue:
+                await self._brisk.run()
             else:
                 await (woken := self._idle())
                 self._awake(woken)
@@ -197,8 +214,14 @@ class Poller:
         if not entry.done.done():
             entry.done.set_exception(ConnectionDown(f"{entry.point.id}: not written, the connection is down"))
 
+    def _otherwise(self) -> bool:
+        """Whether there is anything to do besides the turns."""
+        return bool(self._writes or self._probes.queue)
+
     def _rouse(self) -> None:
         """Let one worker that sleeps look again."""
+        if self._brisk is not None:
+            self._brisk.stop()
         while self._sleepers:
             woken = self._sleepers.pop()
             if not woken.done():
@@ -252,6 +275,8 @@ class Poller:
 
         One that has never answered is given all the time once, then twice what its neighbours are.
         """
+        if self._alone:
+            return None
         usual_s = device.patience.usual_s
         if usual_s is not None or not device.misses:
             return usual_s
@@ -276,7 +301,7 @@ class Poller:
         now = self._mono_s()
         wake_s = self._agenda.next_release_s()
         if wake_s is None:
-            wake_s = now + _IDLE_S
+            wake_s = now + IDLE_S
         if self._probes.queue and (probe_s := self._probes.next_s(limited=self._anybody())) is not None:
             wake_s = min(wake_s, max(probe_s, self._look_s))
         woken = self._loop.create_future()
@@ -372,14 +397,21 @@ class Poller:
                 batch = await self._link.read(turn.request, timeout_s)
             finally:
                 turn.out = False
-        except DeviceSilent as error:
+        except DriverError as error:
+            self._failed(turn, error, began_s)
+        else:
+            self._answered(turn, batch, batch.mono_s - began_s)
+
+    def _failed(self, turn: Turn, error: DriverError, began_s: float) -> None:
+        """No answer, or none that can be used. Raises what is no matter of this turn alone."""
+        if isinstance(error, DeviceSilent):
             self._spent(turn.device, began_s)
             self._missed(turn, str(error))
-        except (BadAnswer, Refused) as error:
+        elif isinstance(error, BadAnswer | Refused):
             self._spent(turn.device, began_s)
             self._unusable(turn, str(error))
         else:
-            self._answered(turn, batch, batch.mono_s - began_s)
+            raise error
 
     def _spent(self, device: Asked, began_s: float) -> None:
         now = self._mono_s()

@@ -15,6 +15,9 @@ import paho.mqtt.client as mqtt
 
 from edge.clock import SystemClock
 
+MISC_S = 5.0
+"""Enough for a keep-alive of half a minute, of which a broker allows one and a half."""
+
 
 class _Confirmations:
     """Stands where aiomqtt keeps an event for each message: `set` is called once for each confirmation."""
@@ -35,10 +38,10 @@ class Outbox(aiomqtt.Client):
     _open: _Confirmations | None = None
 
     async def _misc_loop(self) -> None:
-        """Keep-alive and the like, each second as in aiomqtt, but when the rest of the house wakes."""
+        """Keep-alive and the like, which aiomqtt does each second, when the rest of the house wakes."""
         clock = SystemClock()
         while self._client.loop_misc() == mqtt.MQTT_ERR_SUCCESS:
-            await clock.sleep(1.0)
+            await clock.sleep(MISC_S)
 
     async def publish_all(
         self, messages: Iterable[tuple[str, bytes]], timeout_s: float, *, retain: bool = False

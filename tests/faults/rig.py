@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-from drivers.driver import Settings, drivers
+from drivers.driver import Settings, Woken, drivers
 from drivers.modbus.keys import Limits, RegisterKeys, UnitKeys
 from drivers.point import Batch, Device, Point, Quality, Text, Value
 from edge.acquire import Acquired
@@ -65,7 +65,7 @@ class FastClock(SystemClock):
         """Wait a twentieth of that."""
         await asyncio.sleep(seconds / self._speed)
 
-    def wake(self, woken: asyncio.Future[None], seconds: float) -> None:
+    def wake(self, woken: Woken, seconds: float) -> None:
         """Wake after a twentieth of that."""
         super().wake(woken, seconds / self._speed)
 

@@ -1,0 +1,123 @@
+"""The turns of a connection on which nothing else is to be done, one after the other.
+
+Most of the time a poller only asks one request after the other and passes the answers on. Here that is done by
+callbacks, from the moment that has come to the request and from the answer to the next moment: no task is woken and
+nothing is made that is thrown away at once, which halves what a poll costs. As soon as something else is to be done
+(a write, a probe, an exchange that has to be waited for) it returns, and the poller's worker does that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from drivers.driver import BriskLink, Clock, DriverError
+from drivers.point import Batch
+from edge.acquisition.agenda import Agenda, Asked, Turn
+
+IDLE_S = 3600.0
+"""How long to sleep where nothing is ever due; a write wakes it."""
+_EARLY_S = 0.0005
+"""By so much a moment may come too early."""
+
+
+class Brisk:
+    """Runs now and then, for as long as nothing else is to be done."""
+
+    __slots__ = ("_agenda", "_answered", "_clock", "_failed", "_link", "_mono_s", "_other", "_over", "_timeout_s",
+                 "_turn", "_wake_s")  # fmt: skip
+
+    def __init__(
+        self,
+        link: BriskLink,
+        agenda: Agenda,
+        clock: Clock,
+        *,
+        other: Callable[[], bool],
+        timeout_s: Callable[[Asked], float | None],
+        answered: Callable[[Turn, Batch, float], None],
+        failed: Callable[[Turn, DriverError, float], None],
+    ) -> None:
+        """`other` says whether something else is to be done; `answered` and `failed` are told the turn, what came
+        of it, and how long it took or when it began. What `failed` raises ends `run`.
+        """
+        self._link = link
+        self._agenda = agenda
+        self._clock = clock
+        self._mono_s = clock.mono_s
+        self._other = other
+        self._timeout_s = timeout_s
+        self._answered = answered
+        self._failed = failed
+        self._over: asyncio.Future[None] | None = None
+        self._turn: Turn | None = None
+        """What is out."""
+        self._wake_s = 0.0
+        """Which moment is waited for; an earlier one was for a run that is over."""
+
+    async def run(self) -> None:
+        """Return when something else is to be done, and nothing is out. Raises what `failed` does."""
+        self._over = asyncio.get_running_loop().create_future()
+        self._next()
+        await self._over
+
+    def stop(self) -> None:
+        """Something else is to be done now."""
+        if self._over is not None and self._turn is None and not self._over.done():
+            self._over.set_result(None)
+
+    # The clock wakes it as it wakes a future.
+
+    def done(self) -> bool:
+        """Whether nobody waits for the moment any more."""
+        return self._over is None or self._over.done() or self._turn is not None
+
+    def set_result(self, _: None, /) -> None:
+        """The moment has come."""
+        if self._mono_s() < self._wake_s - _EARLY_S:
+            return
+        try:
+            self._next()
+        except Exception as error:
+            self._fail(error)
+
+    def _next(self) -> None:
+        """Ask what is due, or sleep until something is."""
+        if self._other():
+            self.stop()
+            return
+        now = self._mono_s()
+        turn = self._agenda.take(now)
+        if turn is None:
+            release_s = self._agenda.next_release_s()
+            self._wake_s = wake_s = now + IDLE_S if release_s is None else release_s
+            self._clock.wake(self, max(0.0, wake_s - now))
+            return
+        self._turn = turn
+        turn.out, turn.asked_s, turn.device.asked_s = True, now, now
+        if not self._link.ask(turn.request, self._timeout_s(turn.device), self._came):
+            self._turn, turn.out = None, False
+            self._agenda.schedule(turn, turn.release_s)
+            self.stop()
+
+    def _came(self, what: Batch | Exception) -> None:
+        """What the request that is out has brought."""
+        turn, self._turn = self._turn, None
+        if turn is None or self._over is None or self._over.done():  # the connection is being closed
+            return
+        turn.out = False
+        try:
+            if isinstance(what, Batch):
+                self._answered(turn, what, what.mono_s - turn.asked_s)
+            elif isinstance(what, DriverError):
+                self._failed(turn, what, turn.asked_s)
+            else:
+                raise what
+            self._next()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """The event loop would only log it, and others wait for the same moment: it belongs to whoever runs this."""
+        if self._over is not None and not self._over.done():
+            self._over.set_exception(error)
