@@ -12,7 +12,10 @@ from drivers.point import Quality
 from edge.acquisition.figures import Window
 from edge.acquisition.scheduler import Poller
 from edge.clock import ManualClock
-from tests.acquisition.line import Line, Stand, device, requests, standing
+from tests.acquisition import line
+from tests.acquisition.line import BriskLine, Line, Stand, device, requests, standing
+
+pytestmark = pytest.mark.usefixtures("either_way")
 
 
 async def test_each_request_has_its_turn_on_a_fixed_grid() -> None:
@@ -257,3 +260,43 @@ def test_a_window_forgets_what_is_older_than_a_minute() -> None:
 async def test_a_request_without_a_period_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="pump: a request without a period"):
         Poller(Line(ManualClock()), requests(device("pump", "a"), period_s=0), ManualClock(), lambda batch: None)
+
+
+async def test_a_device_that_needs_a_pause_is_read_beside_those_that_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "kind", "brisk")
+    async with standing([*requests(device("a", "x")), *requests(device("b", "y"))]) as stand:
+        assert isinstance(stand.line, BriskLine)
+        stand.line.pausing = {"b"}
+        await stand.run(10.5)
+        assert len(stand.line.times("x")) == len(stand.line.times("y")) == 11
+        assert stand.poller.figures.overruns == 0
+
+
+async def test_a_write_goes_ahead_of_brisk_turns_and_they_go_on_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "kind", "brisk")
+    pump = device("a", "x")
+    async with standing(requests(pump)) as stand:
+        await stand.run(2.5)
+        writing = asyncio.create_task(stand.poller.write(pump, pump.points[0], 7))
+        await stand.run(3)
+        assert await writing == 7
+        assert stand.line.writes == [(2.5, "x", 7)]
+        assert stand.line.times("x") == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+async def test_what_ends_the_poller_ends_it_from_a_brisk_turn_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "kind", "brisk")
+
+    async def story() -> None:
+        async with standing(requests(device("a", "x"))) as stand:
+            await stand.run(1.5)
+            stand.poller._brisk._answered = broken  # type: ignore[union-attr]
+            await stand.run(1)
+            assert stand.task.done()
+
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        await story()
+
+
+def broken(*_: object) -> None:
+    raise RuntimeError("a fault of ours")

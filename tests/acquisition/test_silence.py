@@ -13,6 +13,8 @@ from edge.acquisition.patience import LEAST_PROBE_S, LEAST_S, Patience
 from edge.acquisition.scheduler import LONGEST_PAUSE_S
 from tests.acquisition.line import TIMEOUT_S, Stand, device, requests, standing
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 WIRE_S = 0.0625
 """20 registers at 9600 baud."""
 DELAY_S = 0.016
