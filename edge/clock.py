@@ -148,7 +148,8 @@ class ManualClock:
             asyncio.get_running_loop().call_soon(_wake, woken)
             return
         task = asyncio.current_task()
-        entry = (self._mono_s + seconds, next(self._order), woken, task.get_name() if task else "")
+        name = getattr(woken, "name", None) or (task.get_name() if task else "")  # some sleep without a task
+        entry = (self._mono_s + seconds, next(self._order), woken, name)
         heapq.heappush(self._sleepers, entry)
 
     async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
@@ -157,7 +158,7 @@ class ManualClock:
         await woken
 
     def sleeping(self) -> set[str]:
-        """Names of the tasks that wait on this clock now."""
+        """Names of the tasks, and of what has a name of its own, that wait on this clock now."""
         return {name for _, _, woken, name in self._sleepers if not woken.done()}
 
     def next_wake_s(self) -> float | None:

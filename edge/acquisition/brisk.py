@@ -25,7 +25,7 @@ class Brisk:
     """Runs now and then, for as long as nothing else is to be done."""
 
     __slots__ = ("_agenda", "_answered", "_clock", "_failed", "_link", "_mono_s", "_other", "_over", "_timeout_s",
-                 "_turn", "_wake_s")  # fmt: skip
+                 "_turn", "_wake_s", "name")  # fmt: skip
 
     def __init__(
         self,
@@ -49,6 +49,8 @@ class Brisk:
         self._timeout_s = timeout_s
         self._answered = answered
         self._failed = failed
+        self.name = ""
+        """Of the task that runs it: as such it sleeps."""
         self._over: asyncio.Future[None] | None = None
         self._turn: Turn | None = None
         """What is out."""
@@ -58,6 +60,8 @@ class Brisk:
     async def run(self) -> None:
         """Return when something else is to be done, and nothing is out. Raises what `failed` does."""
         self._over = asyncio.get_running_loop().create_future()
+        task = asyncio.current_task()
+        self.name = task.get_name() if task else ""
         self._next()
         await self._over
 

@@ -244,7 +244,9 @@ def _through(gate: Gate, pieces: list[bytes], tale: Tale) -> list[bytes]:
 
 def kept(gate: Gate) -> int:
     """Bytes that a gate holds."""
-    return sum(len(value) for value in vars(gate).values() if isinstance(value, bytes | bytearray))
+    names = [name for kind in type(gate).__mro__ for name in getattr(kind, "__slots__", ())]
+    values = [getattr(gate, name) for name in names] + list(getattr(gate, "__dict__", {}).values())
+    return sum(len(value) for value in values if isinstance(value, bytes | bytearray))
 
 
 def _cut(data: bytes, rng: random.Random) -> list[bytes]:
