@@ -68,7 +68,7 @@ class Deadlines:
         self._timer, self._first_s = None, inf
         now_s = max(due_s, precise(self._loop)())
         next_s = min((each.expire(now_s) for each in self.waiting), default=inf)
-        if next_s < inf:
+        if next_s < self._first_s:  # those whose time has passed may have asked anew, for less time
             self._arm(next_s, now_s)
 
 

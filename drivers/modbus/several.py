@@ -16,7 +16,7 @@ from typing import cast
 from drivers.driver import Clock
 from drivers.modbus.frames import HEADER, LARGEST_TCP, MBAP, Asked, BrokenFrame, TcpGate
 from drivers.modbus.keys import Limits, TcpSettings, UnitKeys
-from drivers.modbus.link import DEAF
+from drivers.modbus.link import DEAF, ModbusLink
 from drivers.modbus.planner import ReadRequest
 from drivers.modbus.tcp import TcpLink
 from drivers.modbus.wire import Wire, expire
@@ -172,10 +172,13 @@ class SeveralWire(Wire):
         await super().close()
 
 
-class SeveralLink(TcpLink):
+class SeveralLink(ModbusLink):
     """One open connection with several requests out. Whoever sends one asks `ready` first."""
 
     __slots__ = ("_quiet_s", "_several", "_units", "_written")
+
+    silent_check = TcpLink.silent_check
+    broken_check = TcpLink.broken_check
 
     def __init__(self, name: str, settings: TcpSettings, clock: Clock) -> None:
         self._several = SeveralGate(self._bad_frame)

@@ -29,8 +29,8 @@ class TcpLink(ModbusLink):
     silent_check = "unit id, and the wiring behind the gateway"
     broken_check = "check that nothing else answers at this address"
 
-    def __init__(self, name: str, settings: TcpSettings, clock: Clock, gate: TcpGate | None = None) -> None:
-        super().__init__(name, settings, clock, gate or TcpGate(self._bad_frame))
+    def __init__(self, name: str, settings: TcpSettings, clock: Clock) -> None:
+        super().__init__(name, settings, clock, TcpGate(self._bad_frame))
         self._asked: tuple[ReadRequest, Kept, float, Told] | None = None
         """The request that is out, what is kept of it, how long it may take, and who is told."""
 

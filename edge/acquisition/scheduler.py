@@ -130,7 +130,7 @@ class Poller:
         self._alone = len(self._devices) == 1
         """Nobody else waits while the only device of the line is waited for."""
         self._brisk: Brisk | None = None
-        if isinstance(link, BriskLink) and not self._several:
+        if isinstance(link, BriskLink):
             self._brisk = Brisk(
                 link, self._agenda, clock,
                 other=self._otherwise, timeout_s=self._timeout_s, answered=self._answered, failed=self._failed,
