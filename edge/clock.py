@@ -14,17 +14,24 @@ import time
 from drivers.driver import Woken
 from edge.kerneltime import synchronised
 
-GRIDS_S = (1.0, 0.5)
-"""What wakes by the clock wakes at multiples of the longest of these that it sleeps: waking a processor costs more
-than what is then done."""
-_SHORT_GRID_S = 0.05
-"""And what sleeps for less, at multiples of this."""
+GRIDS_S = (1.0, 0.5, 0.05)
+"""What sleeps for long ends at a multiple of the first of these that it is not shorter than: waking a processor costs
+more than what is then done."""
+_LEAST_S = 0.04
+"""Of the first of many sleeps at least so much is left; the next are as long as they were meant to be."""
 _COARSE_S = 0.25
 _FINE_S = 0.001
 _TRUE_S = 0.0001
 """By so much a sum of times may be too late for the moment that it means."""
 _EARLY_S = 0.001
 """A timer of the event loop may be so much too early: who wakes then would only sleep again."""
+
+
+def end_of(now_s: float, seconds: float) -> float:
+    """When a long sleep that begins now ends: no later than it was asked for, together with others."""
+    latest_s = now_s + seconds
+    ends_s = [int((latest_s + _TRUE_S) / grid_s) * grid_s for grid_s in GRIDS_S if grid_s <= seconds]
+    return next((end_s for end_s in ends_s if end_s - now_s >= _LEAST_S), latest_s)
 
 
 class SystemClock:
@@ -49,14 +56,12 @@ class SystemClock:
         """By the millisecond."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; where that is long, to the nearest second, half or twentieth of one: so sleepers wake together."""
+        """Wait; where that is long, to the last second, half or twentieth of one in it: so sleepers wake together."""
         if seconds < _COARSE_S:
             await asyncio.sleep(seconds)
             return
         now = time.monotonic()
-        grid_s = next((each for each in GRIDS_S if each <= seconds), _SHORT_GRID_S)
-        end_s = round((now + seconds) / grid_s) * grid_s
-        await self.wait(asyncio.get_running_loop().create_future(), end_s - now)
+        await self.wait(asyncio.get_running_loop().create_future(), end_of(now, seconds) - now)
 
     def wake(self, woken: Woken, seconds: float) -> None:
         """Set `woken` done after that time, to the next thousandth, if it is not by then.

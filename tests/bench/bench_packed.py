@@ -137,7 +137,7 @@ async def month(path: Path) -> None:
         gc.unfreeze()
 
 
-def main(hours: float = 6.0) -> None:
+def main(hours: float = 24.0) -> None:
     """Print both tables."""
     with tempfile.TemporaryDirectory() as name:
         asyncio.run(at_rest(Path(name) / "community.db", hours))
