@@ -158,7 +158,8 @@ class Clerk:
                 if self._troubled:
                     log.warning("the ledger can be written again")
                 self._troubled = False
-            self.unwritten = len(self._entries)
+            # What has come meanwhile is not waiting for the disk but for its turn.
+            self.unwritten = len(self._entries) if self._troubled else 0
 
     def _snap(self) -> None:
         """The newest of each incident as it is kept."""

@@ -95,6 +95,16 @@ async def test_a_full_disk_keeps_nobody_from_being_told_and_is_caught_up_on(capl
     assert len(caplog.records) == 2  # once lost, once back
 
 
+async def test_what_comes_while_something_is_written_is_not_called_unwritten() -> None:
+    desk, seen = Desk(), list[int]()
+    desk.clerk.listeners.append(lambda happening: seen.append(desk.clerk.unwritten))
+    desk.clerk.take([raised("a")])
+    notes = [desk.clerk.note("push", "a", {"number": number}) for number in range(3)]
+    await asyncio.gather(desk.clerk.drain(), *notes)
+    assert seen == [0]
+    assert len(desk.disk.entries) == 4
+
+
 async def test_in_a_storm_what_waits_is_written_in_parts_and_in_order() -> None:
     desk = Desk()
     names = [f"a{n}" for n in range(3 * TOGETHER + 1)]
