@@ -7,7 +7,7 @@ What comes in: a checked connection of the site. What goes out: batches into the
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 from drivers.driver import Clock, ConnectionDown, Link, ListeningLink, PolledLink, PolledSettings
@@ -30,7 +30,7 @@ class Acquired:
     """One connection of the site, and what is known of it now."""
 
     __slots__ = (
-        "_clock", "_deserted", "_engine", "_link", "_load", "_phase_s", "_poller", "_since_ns", "_urgent",
+        "_clock", "_deserted", "_engine", "_link", "_load", "_phase_s", "_poller", "_since_ns", "_urgent", "_way",
         "connection", "reason", "tally", "up",
     )  # fmt: skip
 
@@ -52,6 +52,8 @@ class Acquired:
         self._poller: Poller | None = None
         self._deserted = False
         """Open, but none of its devices answers."""
+        self._way: Callable[[Batch], None] = self._take if len(connection.devices) > 1 else engine.feed
+        """What a polled batch passes first; where a device is alone, its silence and the line's are the same."""
         engine.connection(connection.name, up=False)
 
     def _planned(self, urgent: Collection[str]) -> Load:
@@ -76,7 +78,7 @@ class Acquired:
             settings = self.connection.settings
             share = settings.probe_share if isinstance(settings, PolledSettings) else PROBE_SHARE
             self._poller = Poller(
-                polled, self.connection.requests, self._clock, self._take,
+                polled, self.connection.requests, self._clock, self._way,
                 before=self._poller, urgent=self._urgent, probe_share=share, phase_s=self._phase_s,
             )  # fmt: skip
             await self._poller.run()

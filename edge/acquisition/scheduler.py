@@ -424,9 +424,9 @@ class Poller:
         figures = device.figures
         figures.answered.add(batch.mono_s, took_s)
         figures.answers += 1
-        delay_s = took_s - turn.request.wire_s
-        device.patience.answered(delay_s)
-        if not self._alone:
+        if not self._alone:  # who is alone is waited for as long as the connection allows
+            delay_s = took_s - turn.request.wire_s
+            device.patience.answered(delay_s)
             self._common.answered(delay_s)
         turn.misses = 0
         turn.values, turn.quality = batch.values, batch.quality
