@@ -104,7 +104,9 @@ class Agenda:
             release_s, ticket, turn = waiting[0]
             if release_s > now:
                 return None
-            if ticket == turn.ticket and not _come(waiting, now):  # it alone: nothing is to be weighed
+            if ticket == turn.ticket and (
+                len(waiting) == 1 or not _come(waiting, now)
+            ):  # it alone: nothing is to be weighed
                 heapq.heappop(waiting)
                 turn.ticket = -1
                 return turn
@@ -164,9 +166,8 @@ class Agenda:
 
 
 def _come(waiting: _Queue, now: float) -> bool:
-    """Whether a second one has come besides the first: it is one of the two below it in the heap."""
-    count = len(waiting)
-    return count > 1 and (waiting[1][0] <= now or (count > 2 and waiting[2][0] <= now))
+    """Whether a second of several has come: it is one of the two below the first in the heap."""
+    return waiting[1][0] <= now or (len(waiting) > 2 and waiting[2][0] <= now)
 
 
 def _head(queue: _Queue) -> Turn | None:

@@ -9,11 +9,12 @@ nothing is made that is thrown away at once, which halves what a poll costs. As 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 
 from drivers.driver import BriskLink, Clock, DriverError
 from drivers.point import Batch
 from edge.acquisition.agenda import Agenda, Asked, Turn
+from edge.acquisition.probes import Probes
 
 IDLE_S = 3600.0
 """How long to sleep where nothing is ever due; a write wakes it."""
@@ -24,8 +25,8 @@ _EARLY_S = 0.0005
 class Brisk:
     """Runs now and then, for as long as nothing else is to be done."""
 
-    __slots__ = ("_agenda", "_answered", "_clock", "_failed", "_link", "_mono_s", "_other", "_over", "_timeout_s",
-                 "_turn", "_wake_s", "name")  # fmt: skip
+    __slots__ = ("_agenda", "_answered", "_clock", "_failed", "_link", "_mono_s", "_over", "_probes", "_timeout_s",
+                 "_turn", "_wake_s", "_writes", "name")  # fmt: skip
 
     def __init__(
         self,
@@ -33,19 +34,22 @@ class Brisk:
         agenda: Agenda,
         clock: Clock,
         *,
-        other: Callable[[], bool],
-        timeout_s: Callable[[Asked], float | None],
+        writes: Sized,
+        probes: Probes,
+        timeout_s: Callable[[Asked], float | None] | None,
         answered: Callable[[Turn, Batch, float], None],
         failed: Callable[[Turn, DriverError, float], None],
     ) -> None:
-        """`other` says whether something else is to be done; `answered` and `failed` are told the turn, what came
+        """`writes` and `probes`: what else may be to do. `timeout_s`: None where all are waited for as long as the
+        connection allows. `answered` and `failed` are told the turn, what came
         of it, and how long it took or when it began. What `failed` raises ends `run`.
         """
         self._link = link
         self._agenda = agenda
         self._clock = clock
         self._mono_s = clock.mono_s
-        self._other = other
+        self._writes = writes
+        self._probes = probes
         self._timeout_s = timeout_s
         self._answered = answered
         self._failed = failed
@@ -62,7 +66,7 @@ class Brisk:
         self._over = asyncio.get_running_loop().create_future()
         task = asyncio.current_task()
         self.name = task.get_name() if task else ""
-        self._next()
+        self._next(self._mono_s())
         await self._over
 
     def stop(self) -> None:
@@ -78,19 +82,19 @@ class Brisk:
 
     def set_result(self, _: None, /) -> None:
         """The moment has come."""
-        if self._mono_s() < self._wake_s - _EARLY_S:
+        now = self._mono_s()
+        if now < self._wake_s - _EARLY_S:
             return
         try:
-            self._next()
+            self._next(now)
         except Exception as error:
             self._fail(error)
 
-    def _next(self) -> None:
+    def _next(self, now: float) -> None:
         """Ask what is due, or sleep until something is."""
-        if self._other():
+        if self._writes or self._probes.queue:
             self.stop()
             return
-        now = self._mono_s()
         turn = self._agenda.take(now)
         if turn is None:
             release_s = self._agenda.next_release_s()
@@ -99,7 +103,8 @@ class Brisk:
             return
         self._turn = turn
         turn.out, turn.asked_s, turn.device.asked_s = True, now, now
-        if not self._link.ask(turn.request, self._timeout_s(turn.device), self._came):
+        timeout_s = None if self._timeout_s is None else self._timeout_s(turn.device)
+        if not self._link.ask(turn.request, timeout_s, self._came):
             self._turn, turn.out = None, False
             self._agenda.schedule(turn, turn.release_s)
             self.stop()
@@ -117,7 +122,7 @@ class Brisk:
                 self._failed(turn, what, turn.asked_s)
             else:
                 raise what
-            self._next()
+            self._next(self._mono_s())
         except Exception as error:
             self._fail(error)
 

@@ -33,11 +33,12 @@ class Window:
 
     def add(self, now_s: float, spent_s: float) -> None:
         """One more piece of work, which has ended now."""
-        if now_s >= self._until_s:
-            self._keep()
-            self._until_s, self._spent_s, self._count = int(now_s) + 1.0, 0.0, 0
-        self._spent_s += spent_s
-        self._count += 1
+        if now_s < self._until_s:
+            self._spent_s += spent_s
+            self._count += 1
+            return
+        self._keep()
+        self._until_s, self._spent_s, self._count = int(now_s) + 1.0, spent_s, 1
 
     def share(self, now_s: float) -> float:
         """Part of the last minute, or of the time since the start, that was spent: 0 to 1."""

@@ -133,7 +133,8 @@ class Poller:
         if isinstance(link, BriskLink):
             self._brisk = Brisk(
                 link, self._agenda, clock,
-                other=self._otherwise, timeout_s=self._timeout_s, answered=self._answered, failed=self._failed,
+                writes=self._writes, probes=self._probes, timeout_s=None if self._alone else self._timeout_s,
+                answered=self._answered, failed=self._failed,
             )  # fmt: skip
 
     def _turns(self) -> Iterator[Turn]:
@@ -213,10 +214,6 @@ class Poller:
     def _refuse(self, entry: _Write) -> None:
         if not entry.done.done():
             entry.done.set_exception(ConnectionDown(f"{entry.point.id}: not written, the connection is down"))
-
-    def _otherwise(self) -> bool:
-        """Whether there is anything to do besides the turns."""
-        return bool(self._writes or self._probes.queue)
 
     def _rouse(self) -> None:
         """Let one worker that sleeps look again."""
