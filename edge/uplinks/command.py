@@ -1,8 +1,9 @@
-"""What comes in on `.../set`: a command, as JSON object or bare value. Pure."""
+"""Commands from outside: what comes in as JSON object or bare value, and what is answered."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ MOST_NAME, MOST_WORDS = 80, 500
 """Characters of who it is and why, as over HTTP."""
 WHO = "mqtt"
 REASON = "command over MQTT"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,21 @@ def command_of(found: Mapping[str, Any], who: str, reason: str) -> Command:
         raise ValueError(f'"for_s" is {for_s!r}; write a number of seconds, or leave it out')
     mark = found.get("id")
     return Command(_value(found["value"]), who, reason, mark if isinstance(mark, str | int) else None, for_s)
+
+
+async def outcome(work: Awaitable[Mapping[str, Any]], refusal: type[Exception], what: str) -> dict[str, Any]:
+    """Carry a command out; what is answered: `ok`, with what was done, or with `error`. `what` is for the log.
+
+    One that is refused or fails is no reason to end a connection.
+    """
+    try:
+        done = await work
+    except (refusal, ValueError) as error:
+        return {"ok": False, "error": str(error)}
+    except Exception:
+        log.exception("%s failed", what)
+        return {"ok": False, "error": "failed; the gateway's log says why"}
+    return {"ok": done.get("result", "done") == "done", **done}
 
 
 def words(found: Mapping[str, Any], key: str, default: str, most: int) -> str:

@@ -16,6 +16,7 @@ import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
+from itertools import islice
 from typing import Annotated, Any, Generic, TypeVar
 
 import aiomqtt
@@ -89,7 +90,8 @@ class Changes(Generic[T]):
         self._some = asyncio.Event()
 
     def add(self, key: str, change: T) -> None:
-        """Does not wait. The newest change of a key counts."""
+        """Does not wait. The newest change of a key counts, and goes last."""
+        self._waiting.pop(key, None)
         self._waiting[key] = change
         self._some.set()
 
@@ -172,10 +174,10 @@ class Session(ABC):
 
     async def published(self, client: Outbox, messages: Iterable[tuple[str, bytes]], *, retain: bool = False) -> None:
         """Publish (topic, payload) with QoS 1; return once the broker has all. Raises MqttError."""
-        waiting = list(messages)
+        waiting = iter(messages)  # each is written when its turn comes
         async with self._publishing:
-            for at in range(0, len(waiting), IN_FLIGHT):
-                await client.publish_all(waiting[at : at + IN_FLIGHT], CONFIRM_S, retain=retain)
+            while part := list(islice(waiting, IN_FLIGHT)):
+                await client.publish_all(part, CONFIRM_S, retain=retain)
 
     async def say(self, client: Outbox, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish with QoS 1; return once the broker has it. Raises MqttError."""
@@ -341,9 +343,9 @@ class Session(ABC):
                     _cut(client)  # after a DISCONNECT the broker would not publish our will
                 self.lost_s = self.clock.mono_s()
                 self._gone.set_result(None)
-                if not over.cancel():
-                    over.exception()  # somebody has seen it
                 client.give_up(self._why)
+                over.cancel()
+                _seen(over)
 
     async def _reach(self, context: ssl.SSLContext | None) -> None:
         """See that the right one listens there: the library connects in a thread that nothing can end."""

@@ -10,11 +10,10 @@ Answers have `ok`, and `error` where something will not be done.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from edge.uplinks.command import MOST_NAME, MOST_WORDS, command_of, words
+from edge.uplinks.command import MOST_NAME, MOST_WORDS, command_of, outcome, words
 from edge.uplinks.shape import Body, Live, SiteView, Write
 
 WHO = "thingsboard"
@@ -22,8 +21,6 @@ REASON = "request from ThingsBoard"
 
 Step = Callable[[str, str, str, str | None], Awaitable[Body]]
 """(alarm id, step, who, reason) -> the alarm afterwards."""
-
-log = logging.getLogger(__name__)
 
 
 class Requests:
@@ -48,19 +45,13 @@ class Requests:
 
     async def answer(self, equipment: str, method: str, params: Any) -> dict[str, Any]:
         """Do what is asked; what is answered."""
-        try:
-            return await self._done(equipment, method, params)
-        except (self._refusal, ValueError) as error:
-            return {"ok": False, "error": str(error)}
-        except Exception:  # one request that fails is no reason to end the connection
-            log.exception("request %s of %s failed", method, equipment)
-            return {"ok": False, "error": "failed; the gateway's log says why"}
+        return await outcome(self._done(equipment, method, params), self._refusal, f"request {method} of {equipment}")
 
-    async def _done(self, equipment: str, method: str, params: Any) -> dict[str, Any]:
+    async def _done(self, equipment: str, method: str, params: Any) -> Body:
         if method == "read":
             name = params.get("point") if isinstance(params, dict) else params
             value, quality, time_ns = self._live(self._point(equipment, name))
-            return {"ok": True, "value": value, "quality": quality, "ts": time_ns // 1_000_000}
+            return {"value": value, "quality": quality, "ts": time_ns // 1_000_000}
         known = method in ("write", "ack") or f"{equipment}.{method}" in self._points
         if not known:
             raise ValueError(f"no method {method!r}; there are read, write, ack, and the names of points")
@@ -71,16 +62,15 @@ class Requests:
             return await self._acknowledged(equipment, given)
         point = self._point(equipment, given.get("point") if method == "write" else method)
         command = command_of(given, WHO, REASON)
-        done = await self._write(point, command.value, command.who, command.reason, command.for_s)
-        return {"ok": done.get("result", "done") == "done", **done}
+        return await self._write(point, command.value, command.who, command.reason, command.for_s)
 
-    async def _acknowledged(self, equipment: str, given: Body) -> dict[str, Any]:
+    async def _acknowledged(self, equipment: str, given: Body) -> Body:
         alarm = given.get("alarm", given.get("value"))
         if not isinstance(alarm, str):
             raise ValueError('no "alarm"; write the name of its rule')
         whole = alarm if alarm.startswith(f"{equipment}.") else f"{equipment}.{alarm}"
         who, reason = words(given, "who", WHO, MOST_NAME), words(given, "reason", REASON, MOST_WORDS)
-        return {"ok": True, "state": (await self._step(whole, "ack", who, reason)).get("state")}
+        return {"state": (await self._step(whole, "ack", who, reason)).get("state")}
 
     def _point(self, equipment: str, name: Any) -> str:
         point = f"{equipment}.{name}"

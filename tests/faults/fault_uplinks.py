@@ -7,7 +7,7 @@ import logging
 import tempfile
 from pathlib import Path
 
-from edge.uplinks import influxdb, mqtt
+from edge.uplinks import influxdb, session
 from tests.faults.far_ends import Broker, FarEnd, Influx, Victoria
 from tests.faults.outages import Counts, outages
 from tests.faults.table import Fault
@@ -29,7 +29,7 @@ KINDS: tuple[tuple[str, type[FarEnd], str], ...] = (
 def run(times: int) -> list[Fault]:
     """Each kind so many times, on a readings log of its own."""
     logging.getLogger().setLevel(logging.CRITICAL)  # every outage is told twice
-    mqtt.CONFIRM_S, influxdb.TIMEOUT_MS = 0.2, 200  # so that a pause is longer than we wait
+    session.CONFIRM_S, influxdb.TIMEOUT_MS = 0.2, 200  # so that a pause is longer than we wait
     return [_fault(name, kind, way, max(1, times // SHARE)) for name, kind, way in KINDS]
 
 
