@@ -1,14 +1,23 @@
-"""One daemon for each state folder: two of them would poll the same buses and number the same orders."""
+"""One daemon for each state folder: two of them would poll the same buses and number the same orders.
+
+Two locks of the kernel lie on one file. `flock` keeps a second daemon out, also one of an older Courtyard. The other
+is a sign of it only: unlike `flock` it can be asked for without being taken, so that whoever looks (`doctor`) is
+never in the way of a daemon that starts at that moment.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge.store.database import StoreError
+
+_SIGN = "hhqqi0q"
+"""`struct flock`: kind, from where, begin, length (0: all), process (0 for a lock of an open file)."""
 
 
 class StateBusy(StoreError):
@@ -40,6 +49,8 @@ def state_lock(folder: Path) -> Iterator[None]:
             raise StateBusy(folder, int(text) if text.isdigit() else None) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, b"%d\n" % os.getpid(), 0)
+        with suppress(OSError):  # a file system without such locks: nobody sees who it is
+            fcntl.fcntl(handle, fcntl.F_OFD_SETLK, struct.pack(_SIGN, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
         yield
         os.ftruncate(handle, 0)
     finally:
@@ -47,16 +58,17 @@ def state_lock(folder: Path) -> Iterator[None]:
 
 
 def holder(folder: Path) -> int | None:
-    """The process that holds the folder; None where nobody does, or it cannot be seen."""
+    """The process that holds the folder; None where nobody does, or it cannot be seen. Takes no lock itself."""
     try:
         handle = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.read(handle, 32).strip()
-        return int(text) if text.isdigit() else None
+        asked = struct.pack(_SIGN, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+        kind = struct.unpack(_SIGN, fcntl.fcntl(handle, fcntl.F_OFD_GETLK, asked))[0]
+        text = b"" if kind == fcntl.F_UNLCK else os.read(handle, 32).strip()
+    except OSError:  # a file system without such locks
+        return None
     finally:
         os.close(handle)
-    return None
+    return int(text) if text.isdigit() else None

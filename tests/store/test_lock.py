@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edge.store.database import StoreError
-from edge.store.lock import StateBusy, state_lock
+from edge.store.lock import StateBusy, holder, state_lock
 
 HOLDER = """
 import sys, time
@@ -47,3 +49,40 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         state_lock(tmp_path / "file/state"),
     ):
         pass
+
+
+def test_who_looks_whether_a_daemon_runs_is_never_in_the_way_of_one_that_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every call that looking makes, a daemon can take the folder."""
+    with state_lock(tmp_path):
+        pass
+    starts = 0
+
+    def watched(function: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            nonlocal starts
+            result = function(*arguments)
+            with monkeypatch.context() as real:
+                for name, its in originals.items():
+                    real.setattr(fcntl, name, its)
+                with state_lock(tmp_path):
+                    starts += 1
+            return result
+
+        return call
+
+    originals = {name: getattr(fcntl, name) for name in ("flock", "fcntl", "lockf")}
+    for name, its in originals.items():
+        monkeypatch.setattr(fcntl, name, watched(its))
+    assert holder(tmp_path) is None
+    assert starts > 0
+
+
+def test_who_holds_the_folder_is_seen_from_outside_until_it_ends_however_it_ends(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE) as daemon:
+        assert daemon.stdout is not None
+        daemon.stdout.readline()
+        assert holder(tmp_path) == daemon.pid
+        daemon.kill()
+    assert holder(tmp_path) is None
