@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -17,8 +18,9 @@ from pathlib import Path
 from drivers.document import nearest
 from edge.cli.backup import store_errors
 from edge.cli.command import OK, USAGE, WRONG, Ended, Subparsers, as_json, command, options, print_json
-from edge.cli.formats import READERS, Line, Told
+from edge.cli.formats import READERS, Line, Told, stamp
 from edge.cli.progress import progress
+from edge.timekeeping import EARLIEST_NS
 
 SHOWN = 20
 """Mistakes that are told one by one."""
@@ -53,12 +55,12 @@ def _import(arguments: argparse.Namespace) -> int:
         raise Ended(USAGE, f"{path.name} does not say what it is; add --format csv, jsonl, lp or parquet")
     if not path.is_file():
         raise Ended(USAGE, f"there is no file {path}")
-    known = _known(arguments.config)
-    good, bad = _judge(path, form, known)
+    judge = Judge(path, form, _known(arguments.config), time.time_ns())
+    good, bad = judge.all()
     if bad and not arguments.skip_bad:
         raise Ended(WRONG, f"{bad} lines of {path} are wrong, nothing was imported; mend them, or add --skip-bad")
     with store_errors(), progress("import") as told:
-        asyncio.run(_take(arguments.state, _readings(path, form, known), good, told))
+        asyncio.run(_take(arguments.state, judge.readings(), good, told))
     if as_json(arguments):
         print_json({"imported": good, "skipped": bad})
     else:
@@ -84,31 +86,54 @@ def _lines(path: Path, form: str) -> Iterator[Line]:
         yield from READERS[form](source)
 
 
-def _checked(path: Path, form: str, known: Collection[str] | None) -> Iterator[Line]:
-    for number, found in _lines(path, form):
-        if known is not None and isinstance(found, Told) and found.point not in known:
-            yield number, f"no point {found.point!r} in the site file{nearest(found.point, known)}"
-        else:
-            yield number, found
+class Judge:
+    """Says which lines of a file are readings of this site and of a time that can be; the same each time."""
 
+    def __init__(self, path: Path, form: str, known: Collection[str] | None, now_ns: int) -> None:
+        """`known`: the points that there are; None: any. Raises Ended where the box does not know the time."""
+        from edge.store.packer import AHEAD_NS
 
-def _judge(path: Path, form: str, known: Collection[str] | None) -> tuple[int, int]:
-    """How many are good, how many bad; the first bad ones are told."""
-    good = bad = 0
-    for number, found in _checked(path, form, known):
-        if isinstance(found, Told):
-            good += 1
-            continue
-        bad += 1
-        if bad <= SHOWN:
-            print(f"{path}:{number}: {found}", file=sys.stderr)
-    if bad > SHOWN:
-        print(f"{path}: and {bad - SHOWN} more", file=sys.stderr)
-    return good, bad
+        if now_ns < EARLIEST_NS:
+            raise Ended(
+                WRONG, f"this box's clock says {stamp(now_ns)}, readings cannot be judged by it; set it first"
+            )
+        self._path, self._form, self._known = path, form, known
+        self._latest_ns = now_ns + AHEAD_NS
 
+    def all(self) -> tuple[int, int]:
+        """How many lines are good, how many bad; the first bad ones are told."""
+        good = bad = 0
+        for number, found in self._checked():
+            if isinstance(found, Told):
+                good += 1
+                continue
+            bad += 1
+            if bad <= SHOWN:
+                print(f"{self._path}:{number}: {found}", file=sys.stderr)
+        if bad > SHOWN:
+            print(f"{self._path}: and {bad - SHOWN} more", file=sys.stderr)
+        return good, bad
 
-def _readings(path: Path, form: str, known: Collection[str] | None) -> Iterator[Told]:
-    return (found for _, found in _checked(path, form, known) if isinstance(found, Told))
+    def readings(self) -> Iterator[Told]:
+        """The good ones."""
+        return (found for _, found in self._checked() if isinstance(found, Told))
+
+    def _checked(self) -> Iterator[Line]:
+        for number, found in _lines(self._path, self._form):
+            wrong = self._wrong(found) if isinstance(found, Told) else None
+            yield number, wrong or found
+
+    def _wrong(self, told: Told) -> str | None:
+        if self._known is not None and told.point not in self._known:
+            return f"no point {told.point!r} in the site file{nearest(told.point, self._known)}"
+        if told.time_ns > self._latest_ns:
+            return f"time is {stamp(told.time_ns)}, in the future; mend it, or this box's clock, or leave it out"
+        if told.time_ns < EARLIEST_NS:
+            return (
+                f"time is {stamp(told.time_ns)}, before {stamp(EARLIEST_NS)[:10]}: its clock was not set, or the "
+                "time is not in ns; mend it, or leave it out"
+            )
+        return None
 
 
 def _batches(readings: Iterator[Told]) -> Iterator[list[Told]]:

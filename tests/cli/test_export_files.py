@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
 from drivers.point import Value
+from edge.cli.formats import WRITERS, Names, Told, stamp
 from edge.store.lock import state_lock
 from edge.store.readings import open_readings
 from edge.store.state import READINGS
+from edge.timekeeping import EARLIEST_NS
 from tests.cli.conftest import Run
 
 T = 1_772_445_600_000_000_000
@@ -108,6 +111,41 @@ def test_bad_lines_are_told_and_nothing_is_imported_unless_asked_for(run: Run, t
     code, out, _ = run(*words, "--skip-bad")
     assert (code, out) == (1, "1 readings imported, 2 lines left out\n")
     assert "lift-1.floor,1," in run("export", "readings", "--all", "--state", str(state))[1]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "lp"])
+def test_readings_of_the_future_and_of_before_clocks_were_set_are_refused_line_by_line(
+    run: Run, tmp_path: Path, form: str
+) -> None:
+    now_ns = time.time_ns()
+    times = (T, now_ns + 3600 * 10**9, 0, now_ns + 300 * 10**9, 1_772_445_600_000, EARLIEST_NS, EARLIEST_NS - 1)
+    path, state = tmp_path / f"x.{form}", tmp_path / "s"
+    with path.open("w", encoding="utf-8") as out:
+        write = WRITERS[form](out, Names())
+        for each in times:
+            write(Told(each, "lift-1.floor", 1))
+    code, _, err = run("import", str(path), "--state", str(state))
+    assert code == 1
+    assert "4 lines of" in err
+    assert not (state / READINGS).exists()
+    first = 2 if form == "csv" else 1
+    assert f"{path}:{first + 1}: time is {stamp(times[1])}, in the future; mend it, or this box's clock" in err
+    for place in (2, 4, 6):
+        assert f"{path}:{first + place}: time is {stamp(times[place])}, before 2024-01-01: its clock was not" in err
+    code, told, _ = run("import", str(path), "--state", str(state), "--skip-bad")
+    assert (code, told) == (1, "3 readings imported, 4 lines left out\n")
+
+
+def test_a_box_that_does_not_know_the_time_imports_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("time,point,value\n2026-03-02,lift-1.floor,1\n")
+    monkeypatch.setattr(time, "time_ns", lambda: 3 * 10**9)
+    code, _, err = run("import", str(path), "--state", str(tmp_path / "s"), "--skip-bad")
+    assert code == 1
+    assert "this box's clock says 1970-01-01T00:00:03.000Z, no reading can be judged by it: set it" in err
+    assert not (tmp_path / "s").exists()
 
 
 def test_an_import_beside_a_running_daemon_is_refused(run: Run, tmp_path: Path) -> None:
