@@ -10,7 +10,7 @@ import pytest
 from drivers.driver import Request
 from drivers.point import Quality
 from edge.acquisition.patience import LEAST_PROBE_S, LEAST_S, Patience
-from edge.acquisition.scheduler import LONGEST_PAUSE_S
+from edge.acquisition.probes import LONGEST_PAUSE_S
 from tests.acquisition.line import TIMEOUT_S, Stand, device, requests, standing
 
 pytestmark = pytest.mark.usefixtures("either_way")
