@@ -15,7 +15,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
@@ -23,9 +24,14 @@ from edge.uplinks.lines import Lines, plain
 from edge.uplinks.shape import Row, SiteView, Stats, UplinkDown
 from edge.uplinks.tls import NetworkSettings
 
+if TYPE_CHECKING:
+    import aiohttp
+
 TIMEOUT_MS = 10_000
 BODY_BYTES = 256 * 1024
 """A request's lines before compression: so small that compressing it holds nobody up."""
+ANSWER_BYTES = 16 * 1024
+"""Of an answer no more is read: what it says in words is for people."""
 HOLD_S = 30.0
 """How often a server is asked whether a setting has been put right."""
 KEPT = 20
@@ -151,11 +157,33 @@ async def open_influxdb(name: str, settings: Settings, site: SiteView) -> AsyncI
         timeout=TIMEOUT_MS,
         enable_gzip=settings.gzip,
         allow_redirects=False,  # a redirected POST becomes a GET, which succeeds and stores nothing
+        client_session_kwargs={"response_class": _bounded()},
     )
     try:
         yield InfluxDB(name, settings, site, client)
     finally:
         await client.close()
+
+
+@cache
+def _bounded() -> type[aiohttp.ClientResponse]:
+    """Answers as the client reads them, of which it would read a gigabyte into memory."""
+    import aiohttp
+
+    class Answer(aiohttp.ClientResponse):
+        async def read(self) -> bytes:
+            beginning = bytearray()
+            try:
+                while len(beginning) < ANSWER_BYTES and (chunk := await self.content.read(ANSWER_BYTES)):
+                    beginning += chunk
+            finally:
+                if self.content.at_eof():
+                    self.release()
+                else:
+                    self.close()  # this connection still has the rest of it
+            return bytes(beginning)
+
+    return Answer
 
 
 def retry_seconds(header: str | None, now: datetime) -> float | None:

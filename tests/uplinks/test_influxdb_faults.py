@@ -123,6 +123,47 @@ async def test_a_server_that_hangs_is_given_up_and_the_next_try_is_on_a_new_conn
     assert len(wire.stored) == 3
 
 
+@pytest.mark.parametrize("head", [b"500 Oops", b"401 No", b"200 OK"])
+async def test_an_answer_without_end_is_read_no_further_than_it_says_something(wire: Wire, head: bytes) -> None:
+    told = 0
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes) -> None:
+        nonlocal told
+        writer.write(b"HTTP/1.1 " + head + b"\r\nContent-Type: text/plain\r\n\r\n")
+        while told < 300_000_000:
+            writer.write(b"busy " * 10_000)
+            told += 50_000
+            await writer.drain()
+
+    async with open_influxdb("cloud", wire.settings(), SITE) as uplink:
+        wire.answer = endless
+        async with asyncio.timeout(5):
+            if head.startswith(b"200"):
+                await uplink.send(rows(1, 3), late=False)
+            else:
+                assert str(await refused(uplink)).count("busy") == 40
+        assert told < 30_000_000, "what the sockets hold, not more"
+        wire.answer = wire.take
+        await uplink.send(rows(1, 3), late=False)
+    assert len(wire.stored) == 3
+
+
+async def test_an_answer_that_never_ends_is_no_answer(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(influxdb, "TIMEOUT_MS", 300)
+
+    async def dripping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes) -> None:
+        writer.write(b"HTTP/1.1 500 Oops\r\n\r\n")
+        while True:
+            writer.write(b".")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with open_influxdb("cloud", wire.settings(), SITE) as uplink:
+        wire.answer = dripping
+        async with asyncio.timeout(5):
+            assert "does not answer within 0.3 s" in str(await refused(uplink))
+
+
 @pytest.mark.parametrize(
     "half",
     [
