@@ -43,6 +43,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     hang: bool = False
     drop: bool = False
+    drip: bool = False
 
 
 @dataclass
@@ -54,6 +55,7 @@ class Service:
     script: deque[Answer] = field(default_factory=deque)
     """Answers to the next requests; then `otherwise`."""
     otherwise: Answer = field(default_factory=Answer)
+    dripped: int = 0
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -74,9 +76,16 @@ class Service:
             answer = self.script.popleft() if self.script else self.otherwise
             if answer.hang:
                 await self.release.wait()
+            while answer.drip:  # an answer that never ends
+                writer.write(b"HTTP/1.1 200 OK\r\n\r\n" if not self.dripped else b" ")
+                self.dripped += 1
+                await writer.drain()
+                await asyncio.sleep(0.01)
             if not answer.drop:
                 writer.write(_http(answer))
                 await writer.drain()
+        except ConnectionError:
+            pass  # the asker has had enough
         finally:
             writer.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -15,7 +16,7 @@ import pytest_asyncio
 from pydantic import TypeAdapter
 
 from edge.clock import ManualClock
-from edge.response.channels import AnySettings, open_channel
+from edge.response.channels import AnySettings, open_channel, robot
 from edge.response.channels.channel import ChannelError
 from edge.response.notice import Message
 from tests.response.robots import NOON_NS, Answer, Service, message, robot_service
@@ -167,6 +168,14 @@ async def test_an_answer_that_is_no_robots_is_a_failure(
     assert said in str(error)
     assert error.retry is retry
     assert error.after_s == (17 if answer.status == 429 else None)
+
+
+async def test_an_answer_that_never_ends_is_no_answer(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(robot, "EXCHANGE_S", 0.3)
+    service.otherwise = Answer(drip=True)
+    async with asyncio.timeout(5):
+        error = await refusal(service)
+    assert (str(error), error.retry) == ("WeCom does not answer in time", True)
 
 
 async def test_a_service_that_cannot_be_reached_may_be_tried_again() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import hmac
 import itertools
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -154,6 +156,23 @@ async def test_an_answer_without_end_is_read_no_further_than_it_says_something(s
         else:
             with pytest.raises(UplinkDown, match=r"answers 500 \(busy busy .{190}\)$"):
                 await uplink.send(rows(1), late=False)
+
+
+async def test_an_answer_that_swells_when_it_is_unpacked_is_not_unpacked(server: Server) -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+
+    async def packed(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=500, body=bomb, headers={"Content-Encoding": "gzip"})
+
+    server.take = packed  # type: ignore[method-assign,assignment]
+    async with opened(server) as uplink:
+        tracemalloc.start()
+        try:
+            with pytest.raises(UplinkDown, match="answers 500"):
+                await uplink.send(rows(1), late=False)
+            assert tracemalloc.get_traced_memory()[1] < 5_000_000
+        finally:
+            tracemalloc.stop()
 
 
 async def test_an_answer_that_never_ends_is_no_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

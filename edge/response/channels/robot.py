@@ -7,6 +7,7 @@ only where a site has a robot: it would cost every start a tenth of its time.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import ssl
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     import httpx
 
 TIMEOUT_S, CONNECT_S = 10.0, 5.0
+"""For each step of an exchange in which nothing moves, and for its beginning."""
+EXCHANGE_S = 30.0
+"""For all of it: other messages wait behind this one."""
 ANSWER_BYTES = 65_536
 """No robot says more; what does is no robot."""
 _KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
@@ -94,8 +98,9 @@ class Robot:
         import httpx
 
         try:
-            status, headers, answer = await self._exchange(url, orjson.dumps(body), params or {})
-        except httpx.TimeoutException:
+            async with asyncio.timeout(EXCHANGE_S):
+                status, headers, answer = await self._exchange(url, orjson.dumps(body), params or {})
+        except (httpx.TimeoutException, TimeoutError):
             raise ChannelError(f"{self._dialect.name} does not answer in time", retry=True) from None
         except httpx.HTTPError as error:
             reason = self._safe(str(error)) or type(error).__name__
