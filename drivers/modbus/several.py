@@ -123,9 +123,9 @@ class SeveralWire(Wire):
         due_s = now_s + timeout_s
         self._answers[transaction] = answer, due_s
         self._deadlines.begin(due_s, now_s)
-        self._several.ask(packet)
-        self.transport.write(packet)
         try:
+            self._several.ask(packet)
+            self.transport.write(packet)
             return await answer
         except TimeoutError:
             if self._several.give_up(transaction):

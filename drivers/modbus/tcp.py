@@ -59,11 +59,16 @@ class TcpLink(ModbusLink):
         return True
 
     def _begin(self, request: ReadRequest, timeout_s: float | None, told: Told) -> None:
-        kept = self._kept.get(request) or self._keep(request)
-        timeout = self._timeout_s if timeout_s is None or timeout_s > self._timeout_s else timeout_s
-        self._asked = request, kept, timeout, told
-        packet = self._gate.packet(request.unit_id, kept.pdu)
-        self._wire.send(packet, self, timeout + request.wire_s, None, kept.frame)
+        try:
+            kept = self._kept.get(request) or self._keep(request)
+            timeout = self._timeout_s if timeout_s is None or timeout_s > self._timeout_s else timeout_s
+            self._asked = request, kept, timeout, told
+            packet = self._gate.packet(request.unit_id, kept.pdu)
+            self._wire.send(packet, self, timeout + request.wire_s, None, kept.frame)
+        except BaseException:  # nobody else will leave the turn
+            self._asked = None
+            self._turn.leave()
+            raise
 
     # What the wire knows of it.
 

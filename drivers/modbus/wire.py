@@ -78,7 +78,7 @@ class Wire(asyncio.Protocol):
         `begin_s`; or BrokenFrame as soon as what came can be no answer, TimeoutError, or ConnectionResetError where
         the connection ends. `known`: see `Gate.ask`.
 
-        Whoever has waited calls `rest`, however it ended.
+        Whoever has waited calls `rest`, however it ended; what is raised here has ended it already.
         """
         self._answer = answer
         transport = self.transport
@@ -91,8 +91,12 @@ class Wire(asyncio.Protocol):
         self.begun_s = None
         if begin_s is not None:
             self._begin = self._loop.call_later(begin_s, expire, answer)
-        self._gate.ask(packet, known)
-        transport.write(packet)
+        try:
+            self._gate.ask(packet, known)
+            transport.write(packet)
+        except BaseException:
+            self.rest()
+            raise
 
     def rest(self) -> None:
         """The exchange has ended."""
@@ -164,10 +168,11 @@ class Wire(asyncio.Protocol):
         raise ConnectionDown(not_open(name, settings, reason)) from reason
 
     async def close(self) -> None:
-        """Give the port or socket back."""
-        if self.transport is not None:
-            self.transport.close()
-            self.transport = None
+        """Give the port or socket back; what is out will not be answered any more."""
+        transport = self.transport
+        self.connection_lost(None)  # a serial port that is closed does not tell of it, a socket late
+        if transport is not None:
+            transport.close()
         await asyncio.sleep(0)  # the transport closes in the next round of the loop
 
     # asyncio calls these; nothing may be raised out of them.
