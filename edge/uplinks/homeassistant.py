@@ -22,9 +22,10 @@ import orjson
 from drivers.driver import Clock
 from drivers.point import Value
 from edge import __version__
+from edge.uplinks.broker import CommandSettings, Prefix
 from edge.uplinks.homeassistant_entities import Entities, Topics, alarm_state
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import RETAINED, Changes, CommandSettings, Prefix, Session, bytes_of, lasting
+from edge.uplinks.session import RETAINED, Changes, Session, bytes_of, lasting
 from edge.uplinks.shape import GONE, Body, Live, Row, SiteView, Write
 
 WHO = "homeassistant"

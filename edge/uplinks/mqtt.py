@@ -25,9 +25,10 @@ import aiomqtt
 import orjson
 
 from drivers.driver import Clock
+from edge.uplinks.broker import CommandSettings, Prefix
 from edge.uplinks.command import Command, outcome, parse_command
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import AT_ONCE, RETAINED, Changes, CommandSettings, Prefix, Session, bytes_of, lasting
+from edge.uplinks.session import AT_ONCE, RETAINED, Changes, Session, bytes_of, lasting
 from edge.uplinks.shape import Body, Row, SiteView, Write
 
 OVER = frozenset({"normal", "verified", "cancelled", "closed"})

@@ -10,24 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import re
-import socket
-import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import aiomqtt
-from pydantic import AfterValidator, Field
 
 from drivers.driver import Clock
+from edge.uplinks.broker import IN_FLIGHT, BrokerSettings, connection, cut, reach
 from edge.uplinks.outbox import Outbox
 from edge.uplinks.shape import Stats, UplinkDown
-from edge.uplinks.tls import NetworkSettings
 
-CONNECT_S = 5.0
 CONFIRM_S = 15.0
 GOODBYE_S = 1.0
 FIRST_PAUSE_S = 1.0
@@ -35,51 +30,13 @@ LONGEST_PAUSE_S = 30.0
 RETAINED = "a retained command would be carried out at every connect; publish it without retain"
 LOOK_AGAIN_S = 1.0
 """How often `drain` asks whether the connection is back; the connection has its own pauses."""
-IN_FLIGHT = 100
 AT_ONCE = 20
 """Errands (commands, requests) that may be under way at a time; more are refused."""
-
-_LEVEL = re.compile(r"[^/+#\x00]{1,128}\Z")
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Session")
 
 log = logging.getLogger(__name__)
-
-
-def _level(text: str) -> str:
-    if not _LEVEL.match(text):
-        raise ValueError(f"{text!r} is no level of a topic; write 1 to 128 characters without / + and #")
-    return text
-
-
-def _prefix(text: str) -> str:
-    if text.startswith("$") or not all(
-        _LEVEL.match(level) and not re.search(r"\s", level) for level in text.split("/")
-    ):
-        raise ValueError(f"{text!r} is no beginning of a topic; write it like a or a/b, without spaces, + and #")
-    return text
-
-
-Level = Annotated[str, AfterValidator(_level)]
-"""One level of a topic."""
-Prefix = Annotated[str, AfterValidator(_prefix)]
-"""The first levels of a topic."""
-
-
-class BrokerSettings(NetworkSettings):
-    """Where the broker is and who we are there. Each type of uplink extends it."""
-
-    host: str = Field(default="127.0.0.1", min_length=1)
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """1883, or 8883 with tls, where it says nothing."""
-
-
-class CommandSettings(BrokerSettings):
-    """The same of an uplink by which points can be written."""
-
-    commands: bool = False
-    """Whether commands from there are carried out."""
 
 
 class Changes(Generic[T]):
@@ -119,7 +76,6 @@ class Session(ABC):
         self.clock = clock
         self._settings = settings
         self._identifier = identifier
-        self._port = settings.port or (8883 if settings.tls else 1883)
         self._client: Outbox | None = None
         self._connected: Outbox | None = None  # also before rows may be sent
         self._why = "not connected"
@@ -221,7 +177,7 @@ class Session(ABC):
         """
         if self._client is client:
             self.finish(f"{self.where()} did not confirm: {error}")
-            _cut(client)
+            cut(client)
         return UplinkDown(self._why, LOOK_AGAIN_S)
 
     def waits(self, why: str) -> None:
@@ -272,7 +228,7 @@ class Session(ABC):
 
     def where(self) -> str:
         """The broker, for staff."""
-        return f"broker {self._settings.host}:{self._port}"
+        return f"broker {self._settings.host}:{self._settings.usual_port}"
 
     async def close(self) -> None:
         """Say goodbye (a will is sent only for those who do not) and disconnect."""
@@ -291,7 +247,7 @@ class Session(ABC):
                 await self.end(client)
             self._parted = True
         except (aiomqtt.MqttError, TimeoutError):
-            _cut(client)  # then the will must say it
+            cut(client)  # then the will must say it
 
     # The connection
 
@@ -321,8 +277,8 @@ class Session(ABC):
         """One connection, for as long as it lasts; ends by MqttError or OSError."""
         self._over, self._finished, self._parted = None, False, False
         context = self._settings.context()
-        await self._reach(context)
-        made = self._made(await self.prepare(), context)
+        await reach(self._settings, context)
+        made = connection(self._settings, context, self._identifier, await self.prepare(), self.queued)
         made._disconnected.add_done_callback(_seen)  # else a connection that we cut is told as a fault of the program
         async with made as client, asyncio.TaskGroup() as tasks:
             assert isinstance(client, Outbox)  # noqa: S101  # gives back itself
@@ -340,41 +296,12 @@ class Session(ABC):
             finally:
                 self._client = self._connected = self._tasks = None
                 if not self._parted:
-                    _cut(client)  # after a DISCONNECT the broker would not publish our will
+                    cut(client)  # after a DISCONNECT the broker would not publish our will
                 self.lost_s = self.clock.mono_s()
                 self._gone.set_result(None)
                 client.give_up(self._why)
                 over.cancel()
                 _seen(over)
-
-    async def _reach(self, context: ssl.SSLContext | None) -> None:
-        """See that the right one listens there: the library connects in a thread that nothing can end."""
-        try:
-            async with asyncio.timeout(CONNECT_S):
-                _, writer = await asyncio.open_connection(self._settings.host, self._port, ssl=context)
-        except TimeoutError:
-            raise OSError(f"no answer within {CONNECT_S:g} s") from None
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
-
-    def _made(self, will: aiomqtt.Will | None, context: ssl.SSLContext | None) -> Outbox:
-        return Outbox(
-            self._settings.host,
-            self._port,
-            username=self._settings.username,
-            password=self._settings.secret,
-            # Always the same: the broker then ends a dead connection of ours, and its will, before this one begins.
-            identifier=self._identifier,
-            clean_session=True,
-            tls_context=context,
-            will=will,
-            timeout=CONNECT_S,
-            keepalive=30,
-            max_queued_incoming_messages=self.queued,
-            max_inflight_messages=IN_FLIGHT,
-            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],  # else each burst waits 40 ms for an ACK
-        )
 
     async def _listen(self, client: Outbox) -> None:
         async for message in client.messages:
@@ -408,14 +335,6 @@ async def surely(work: Coroutine[Any, Any, T]) -> T:
         return task.result()
     finally:
         task.cancel()
-
-
-def _cut(client: Outbox) -> None:
-    """End a connection without a DISCONNECT."""
-    wire = client._client.socket()
-    if isinstance(wire, socket.socket):
-        with suppress(OSError):
-            wire.shutdown(socket.SHUT_RDWR)
 
 
 def _seen(ended: asyncio.Future[None]) -> None:

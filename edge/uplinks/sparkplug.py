@@ -25,8 +25,9 @@ from pydantic import Field
 from drivers.driver import Clock
 from drivers.units import Seconds
 from edge import __version__
+from edge.uplinks.broker import CommandSettings, Level
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import LOOK_AGAIN_S, RETAINED, CommandSettings, Level, Session, bytes_of, lasting, surely
+from edge.uplinks.session import LOOK_AGAIN_S, RETAINED, Session, bytes_of, lasting, surely
 from edge.uplinks.shape import Body, Live, Row, SiteView, UplinkDown, Write
 from edge.uplinks.sparkplug_host import PrimaryHost
 from edge.uplinks.sparkplug_node import NAMESPACE, REBIRTH, Message, Node, Order

@@ -21,8 +21,9 @@ import orjson
 from pydantic import AfterValidator, Field
 
 from drivers.driver import Clock
+from edge.uplinks.broker import CommandSettings
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import Changes, CommandSettings, Session, bytes_of, lasting
+from edge.uplinks.session import Changes, Session, bytes_of, lasting
 from edge.uplinks.shape import GONE, Body, Entry, Live, Row, SiteView, Write
 from edge.uplinks.thingsboard_payload import (
     CONNECT,

@@ -16,7 +16,7 @@ import aiomqtt
 from drivers.point import Value
 from edge.clock import SystemClock
 from edge.store.readings import ReadingsStore
-from edge.uplinks import session
+from edge.uplinks.broker import cut as cut_off
 from edge.uplinks.drain import drain
 from edge.uplinks.mqtt import Refusal
 from edge.uplinks.sparkplug import Bdseq, Settings, Sparkplug, open_sparkplug
@@ -250,7 +250,7 @@ class FallingHost:
     def fall(self) -> None:
         """Without a word: the broker publishes the will."""
         if self._wire is not None and self._wire._client.socket() is not None:
-            session._cut(self._wire)  # type: ignore[arg-type]  # any client
+            cut_off(self._wire)  # type: ignore[arg-type]  # any client
 
 
 def _state(time_ms: int, *, online: bool) -> str:
