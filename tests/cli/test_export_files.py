@@ -144,7 +144,7 @@ def test_a_box_that_does_not_know_the_time_imports_nothing(
     monkeypatch.setattr(time, "time_ns", lambda: 3 * 10**9)
     code, _, err = run("import", str(path), "--state", str(tmp_path / "s"), "--skip-bad")
     assert code == 1
-    assert "this box's clock says 1970-01-01T00:00:03.000Z, no reading can be judged by it: set it" in err
+    assert "this box's clock says 1970-01-01T00:00:03.000Z, readings cannot be judged by it; set it first" in err
     assert not (tmp_path / "s").exists()
 
 
