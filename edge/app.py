@@ -104,8 +104,9 @@ async def _opened(site: Site, state: Path, clock: Clock) -> AsyncIterator[tuple[
         store = await stack.enter_async_context(
             open_readings(state / READINGS, site.storage.commit, site.storage.commit_longest)
         )
-        clock, eras = await keep_time(clock, site.time.source, site.time.trust_after, store, ledger)
-        house = await build(site, state, ledger, store, clock)
+        timekeeper, eras = await keep_time(clock, site.time.source, site.time.trust_after, store, ledger)
+        clock = timekeeper
+        house = await build(site, state, ledger, store, clock, timekeeper.boot)
         house.keep_time(eras)
         console = await stack.enter_async_context(serve_console(house.desk, host, port, token=token, clock=clock))
         yield house, console

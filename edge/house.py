@@ -29,7 +29,7 @@ from edge.gateway import BOX, UPLINK
 from edge.incident_desk import trait_of
 from edge.incidents.engine import IncidentEngine
 from edge.incidents.incident import IncidentEvent
-from edge.keeping import history_keeper
+from edge.keeping import AGING, history_keeper, known_age
 from edge.load import alarm_points
 from edge.nightly import Nightly
 from edge.notices import Notices
@@ -86,6 +86,7 @@ class House:
             "storage": self.store.trouble is None and self.ledger.trouble is None and not self.clerk.unwritten,
             "clock": self.clock.known(),
             "disk_budget": not self.keeper.short,
+            "clock_leap": not self.keeper.aging.held,
         }
         for part, sound in parts.items():
             self._tell(f"{BOX}:{part}", sound=sound)
@@ -123,7 +124,8 @@ class House:
         clock = self.clock
         progress = self.engine.alarms.progress(clock.mono_s(), clock.wall_ns(), pasts=True)
         times = self.eras.bodies() if self.eras else {}
-        await self.clerk.keep({**self.engine.upkeep.bodies(), **progress, **times})
+        aging = {AGING: self.keeper.aging.body()}
+        await self.clerk.keep({**self.engine.upkeep.bodies(), **progress, **times, **aging})
 
     async def keep_delays(self) -> None:
         """Write how far alarm delays have come, where that has changed."""
@@ -166,8 +168,8 @@ class House:
         return any(entry.body["ok"] and entry.time_ns >= notice.time_ns for _, entry in pushed)
 
 
-async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, clock: Clock) -> House:
-    """All parts, continued from the ledger."""
+async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, clock: Clock, boot: str = "") -> House:
+    """All parts, continued from the ledger. `boot`: that in which the monotonic clock runs; empty: not known."""
     hub = Hub()
     clerk = Clerk(ledger, clock)
     alarms = AlarmEngine(site.rules)
@@ -201,12 +203,13 @@ async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, c
     commands = PointCommands(site, engine, clerk, ways, clock, hub)
     await commands.restore(ledger)
     desk = Desk(site, engine, clerk, ledger, store, commands, ways, uplinks, clock, hub)
+    aging = await known_age(ledger, store, clock, boot)
     notices = Notices(site)
     teller = Teller(engine, desk, notices, dispatcher, uplinks, hub, clock)
     house = House(
         site, clock, hub, ledger, store, engine, clerk, dispatcher, commands, desk, ways, notices, teller,
-        Nightly(site, ledger, clerk, clock, partial(_open_ids, engine, desk)),
-        history_keeper(site, store, clerk, clock), uplinks,
+        Nightly(site, ledger, clerk, clock, partial(_open_ids, engine, desk), aging),
+        history_keeper(site, store, clerk, clock, aging), uplinks,
     )  # fmt: skip
     desk.storage = lambda: house.keeper.figures
     desk.watched.append(lambda: ledger.trouble)

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from drivers.driver import Clock
 from edge.clerk import Clerk
 from edge.site import Site
+from edge.store.aging import Aging
 from edge.store.ledger import Ledger, StoreError
 from edge.store.state import LEDGER, READINGS
 
@@ -41,7 +42,13 @@ class Nightly:
     """The daily round."""
 
     def __init__(
-        self, site: Site, ledger: Ledger, clerk: Clerk, clock: Clock, open_ids: Callable[[], Collection[str]]
+        self,
+        site: Site,
+        ledger: Ledger,
+        clerk: Clerk,
+        clock: Clock,
+        open_ids: Callable[[], Collection[str]],
+        aging: Aging,
     ) -> None:
         """`open_ids`: alarms, incidents and orders that are not over, whose history is kept however old it is."""
         self.trouble: str | None = None
@@ -52,6 +59,7 @@ class Nightly:
         self._clerk = clerk
         self._clock = clock
         self._open_ids = open_ids
+        self._aging = aging
         self._state = ledger.path.parent
 
     async def run(self) -> None:
@@ -68,7 +76,7 @@ class Nightly:
     async def round(self) -> None:
         """Everything, once."""
         try:
-            before_ns = self._clock.wall_ns() - round(self._site.storage.journal * 1e9)
+            before_ns = self._aging.now_ns() - round(self._site.storage.journal * 1e9)
             gone = await self._ledger.prune(before_ns, self._open_ids())
             if gone:
                 log.info("%d entries of the journal were older than storage.journal and have gone", gone)
@@ -79,8 +87,7 @@ class Nightly:
 
     async def _back_up(self, readings: bool, keep: int) -> None:
         folder = self._state / "backups"
-        stamp = datetime.fromtimestamp(self._clock.wall_ns() / 1e9, self._zone).strftime("%Y%m%dT%H%M%S")
-        target = folder / f"{self._site.info.id}-{stamp}.tar.zst"
+        target = folder / f"{self._site.info.id}-{self._stamp()}.tar.zst"
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
             lacking = self._lacking(readings)
@@ -114,12 +121,20 @@ class Nightly:
         )
 
     def _thin_out(self, folder: Path, keep: int) -> None:
-        """The newest `keep` backups of this site stay. Their names are in the order of time."""
-        found = sorted(folder.glob(f"{self._site.info.id}-*.tar.zst"))
+        """The newest `keep` backups of this site stay. Their names are in the order of time.
+
+        Those with a time to come were made while the clock was ahead: they count as the oldest, or each new one would
+        go in their place.
+        """
+        now = f"{self._site.info.id}-{self._stamp()}.tar.zst"
+        found = sorted(folder.glob(f"{self._site.info.id}-*.tar.zst"), key=lambda path: (path.name <= now, path.name))
         for path in found[: max(0, len(found) - keep)]:
             path.unlink()
         for path in folder.glob("*.part"):
             path.unlink()
+
+    def _stamp(self) -> str:
+        return datetime.fromtimestamp(self._clock.wall_ns() / 1e9, self._zone).strftime("%Y%m%dT%H%M%S")
 
     def _next(self) -> int:
         """When the next round is due, Unix time in ns."""

@@ -24,7 +24,7 @@ from edge.alarms.truth import AllOf, Linked, Silent, Standing, Term, leaves, poi
 __all__ = ["Rule", "RuleSpec", "SiteRuleSpec", "check_references", "compile_rules", "compile_site_rules"]
 
 _NAME = re.compile(r"[a-z0-9_]{1,64}\Z")
-_BOX = ("storage", "clock", "disk_budget")
+_BOX = ("storage", "clock", "disk_budget", "clock_leap")
 _UPLINK = ("uplink_backlog", "uplink_rejects")
 _GATEWAY = ("line_offline", *_UPLINK, "values_unusable", "override_held", *_BOX)
 
@@ -193,7 +193,7 @@ def compile_override_rules(
 
 
 def compile_box_rules(specs: Mapping[str, Any], document: Document, where: Where) -> list[Rule]:
-    """The gateway's rules about the box itself: `gateway.storage`, `gateway.clock`, `gateway.disk_budget`.
+    """The gateway's rules about the box itself: `gateway.storage`, `gateway.clock` ...
 
     Each is true while the engine's connection `gateway:<rule>` is down.
     """

@@ -70,7 +70,7 @@ def _show(found: Mapping[str, Any], lang: Language) -> None:
         )
     if found["storage"]:
         print()
-        print_table("", words("storage budget packed oldest shed", lang), [_storage(found["storage"])])
+        print_table("", words("storage budget packed oldest aging_held shed", lang), [_storage(found["storage"])])
 
 
 def _classes(rows: Sequence[Row]) -> list[Sequence[object]]:
@@ -136,10 +136,12 @@ def _device(row: Row, device: Row, lang: Language) -> Sequence[object]:
 
 
 def _storage(row: Row) -> Sequence[object]:
-    """Sizes in MB, age in days, and what went by class."""
+    """Sizes in MB, ages in days, for how long a clock that has leaped is not believed, and what went by class."""
     shed = ", ".join(f"{name} {number}" for name, number in row.get("shed", {}).items())
     sizes = [f"{row[key] / 1e6:.1f} MB" for key in ("bytes", "budget_bytes")]
-    return (*sizes, _share(row.get("packed_share")), f"{row['oldest_age_s'] / 86_400:.1f} d", shed or "-")
+    held_s = row.get("aging_held_s")
+    held = f"{held_s / 86_400:.1f} d" if held_s else "-"
+    return (*sizes, _share(row.get("packed_share")), f"{row['oldest_age_s'] / 86_400:.1f} d", held, shed or "-")
 
 
 def _uplink(row: Row, lang: Language) -> Sequence[object]:

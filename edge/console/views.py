@@ -404,6 +404,11 @@ class StorageView(View):
     packed_readings: int | None = None
     packed_share: float | None = Field(default=None, description="Of the used part of readings.db, 0 to 1.")
     oldest_age_s: float | None = Field(default=None, description="Age of the oldest reading that is kept as it was.")
+    aging_held_s: float | None = Field(
+        default=None,
+        description="So long, counted while the box runs, nothing is deleted by age on the word of a clock that has "
+        "leaped; 0: the clock is believed.",
+    )
     shed: dict[str, int] = Field(
         default={}, description="Readings that the budget has cost so far, by class; `packed`: every uplink had them."
     )

@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import Any
 
 from drivers.driver import Clock
+from edge.store.aging import Aging, AgingNews
 from edge.store.budget import counts, shed_history, shed_last, shed_unsent, used_bytes
 from edge.store.database import StoreError
 from edge.store.digests import DAY_NS
@@ -72,10 +73,15 @@ class Keeper:
         clock: Clock,
         uplinks: Collection[str],
         told: Callable[[Shed, int], Awaitable[None]],
+        aging: Aging | None = None,
     ) -> None:
         """`uplinks`: whose cursors are waited for. `told` is called with what the budget has cost, and bytes used."""
         self.figures: dict[str, Any] = {}
         self.trouble: str | None = None
+        self.aging = aging or Aging(clock)
+        """The time by which history is old."""
+        self.leaped: Callable[[AgingNews], Awaitable[None]] = _nobody
+        """Told what has become of a leap of the clock."""
         self._store = store
         self._keeping = keeping
         self._room = max(keeping.budget - WAL_BYTES, 0)
@@ -110,6 +116,8 @@ class Keeper:
 
     async def turn(self) -> None:
         """Everything once."""
+        for news in self.aging.news():
+            await self.leaped(news)
         await self._pack(self._keeping.closing)
         await self._age()
         await self._bound()
@@ -123,7 +131,8 @@ class Keeper:
             upto = await self._store.work(lambda file: closed(file, closing, now_ns, limit))  # noqa: B023  # awaited
             if upto is None:
                 return
-            await self._sliced(lambda file: pack_upto(file, upto, now_ns))  # noqa: B023  # awaited
+            believed_ns = self.aging.now_ns()  # what is stamped by a leap may have to outlive what is beside it
+            await self._sliced(lambda file: pack_upto(file, upto, believed_ns))  # noqa: B023  # awaited
 
     def _passed(self) -> int:
         """Up to this number everybody has everything."""
@@ -135,7 +144,7 @@ class Keeper:
     # Age
 
     async def _age(self) -> None:
-        keeping, now_ns = self._keeping, self._clock.wall_ns()
+        keeping, now_ns = self._keeping, self.aging.now_ns()
         await self._older(now_ns - keeping.keep_ns, oldest_day, retire_day)
         await self._older(now_ns - keeping.minutes_ns, partial(first_of, level=MINUTES), coarsen_day)
         await self._older(now_ns - keeping.hours_ns, partial(first_of, level=HOURS), forget_hours)
@@ -173,7 +182,7 @@ class Keeper:
 
     async def _let_go(self) -> None:
         """Shed until the lower mark is reached, or nothing is left that may go."""
-        low, today = self._room * LOW, self._clock.wall_ns() // DAY_NS
+        low, today = self._room * LOW, self.aging.now_ns() // DAY_NS
         while await self._used() > low:
             if await self._sliced(lambda file: shed_history(file, today)):
                 continue
@@ -245,8 +254,13 @@ class Keeper:
             "packed_readings": readings,
             "packed_share": min(1.0, size / used) if used else 0.0,
             "oldest_age_s": 0.0 if oldest is None else max(0.0, (self._clock.wall_ns() - oldest) / 1e9),
+            "aging_held_s": self.aging.held_s,
             "shed": counts(packed),
         }
+
+
+async def _nobody(news: AgingNews) -> None:
+    """Hears of it."""
 
 
 def _folder_bytes(path: Path, *, log: bool = True) -> int:

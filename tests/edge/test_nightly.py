@@ -17,6 +17,7 @@ from edge.clock import ManualClock
 from edge.nightly import Nightly
 from edge.site import Site
 from edge.site_file import load_site
+from edge.store.aging import Aging
 from edge.store.ledger import Entry, Ledger, open_ledger
 from tests.support import eventually
 
@@ -37,7 +38,20 @@ def site_of(folder: Path, more: str = "") -> Site:
 async def rounds(folder: Path, more: str = "") -> AsyncIterator[tuple[Nightly, Ledger, ManualClock]]:
     clock = ManualClock(wall_ns=NOON)
     async with open_ledger(folder / "state" / "ledger.db") as ledger:
-        yield Nightly(site_of(folder, more), ledger, Clerk(ledger, clock), clock, lambda: {"open"}), ledger, clock
+        site, clerk = site_of(folder, more), Clerk(ledger, clock)
+        yield Nightly(site, ledger, clerk, clock, lambda: {"open"}, Aging(clock)), ledger, clock
+
+
+async def asleep(clock: ManualClock) -> None:
+    """Until the round is done and waits again; without waiting in true time where it has nothing to do.
+
+    A wait of 10 ms for each of hundreds of steps takes as many slices of a processor that others use.
+    """
+    for _ in range(10):
+        await asyncio.sleep(0)
+        if clock.sleeping():
+            return
+    await eventually(clock.sleeping)
 
 
 async def test_the_round_is_made_once_a_day_at_its_hour(tmp_path: Path) -> None:
@@ -52,10 +66,10 @@ async def test_the_round_is_made_once_a_day_at_its_hour(tmp_path: Path) -> None:
 
         nightly.run_command = command
         task = asyncio.create_task(nightly.run())
+        await asleep(clock)
         for _ in range(3 * 24 * 60 // 5):
-            await asyncio.sleep(0)
             clock.advance(300)
-            await eventually(clock.sleeping)
+            await asleep(clock)
         assert made == ["24 03:30", "25 03:30", "26 03:30"]
         task.cancel()
 
@@ -70,12 +84,11 @@ async def test_a_clock_that_was_a_year_ahead_does_not_put_the_round_off_for_a_ye
 
         nightly.run_command = command
         task = asyncio.create_task(nightly.run())
-        await eventually(clock.sleeping)
+        await asleep(clock)
         clock.step_wall(-365 * 86_400)
         for _ in range(2 * 24 * 2):
-            await asyncio.sleep(0)
             clock.advance(1800)
-            await eventually(clock.sleeping)
+            await asleep(clock)
         assert made == ["2025-11-24 03:30", "2025-11-25 03:30"]
         task.cancel()
 
@@ -110,6 +123,43 @@ async def test_a_backup_that_fails_is_told_and_one_that_would_fill_the_disk_is_n
         assert "MB are free on the disk of" in nightly_.trouble
         reasons = [entry.body["reason"] for _, entry in await ledger.journal(kind="gateway")]
         assert len(reasons) == 2
+
+
+async def test_a_clock_that_leaps_years_ahead_costs_no_entry_of_the_journal_until_it_has_proved_itself(
+    tmp_path: Path,
+) -> None:
+    async with rounds(tmp_path, "storage: {journal: 30d}\n") as (nightly, ledger, clock):
+        await ledger.commit([Entry("alarm", "x", NOON - days * DAY_NS, {}) for days in (40, 20)])
+        clock.step_wall(5 * 365 * 86_400)
+        for _ in range(7):
+            await nightly.round()
+            assert [entry.time_ns for _, entry in await ledger.journal()] == [NOON - 20 * DAY_NS]
+            clock.advance(86_400)
+        await nightly.round()
+        assert await ledger.journal() == []
+
+
+async def test_backups_of_a_clock_that_was_ahead_do_not_crowd_out_new_ones(tmp_path: Path) -> None:
+    async with rounds(tmp_path, "backup: {keep: 2}\n") as (nightly, _, clock):
+
+        async def command(arguments: list[str]) -> tuple[int, str]:
+            Path(arguments[1]).touch()
+            return 0, ""
+
+        nightly.run_command = command
+
+        async def made(days: int) -> list[str]:
+            for _ in range(days):
+                await nightly.round()
+                clock.advance(86_400)
+            return sorted(path.name[6:14] for path in (tmp_path / "state" / "backups").iterdir())
+
+        assert await made(2) == ["20261123", "20261124"]
+        clock.step_wall(365 * 86_400)
+        assert await made(2) == ["20271125", "20271126"]
+        clock.step_wall(-365 * 86_400)
+        assert await made(1) == ["20261127", "20271126"]
+        assert await made(2) == ["20261128", "20261129"]
 
 
 async def test_old_entries_go_but_not_those_of_what_is_open(tmp_path: Path) -> None:

@@ -119,6 +119,59 @@ async def test_readings_of_a_clock_that_was_years_ahead_hold_up_neither_packing_
     assert counted[0][1] == 1078  # 4320 turns of 20 s, eight of them stamped otherwise
 
 
+async def test_a_clock_that_leaps_years_ahead_costs_no_reading_and_a_box_from_a_drawer_goes_on_by_itself(
+    store: ReadingsStore,
+) -> None:
+    clock = ManualClock(START)
+    keeper = Keeper(store, keeping(keep_ns=2 * DAY_NS), clock, [], nobody)
+    await record(store, clock, 2000, 60 * S)
+    clock.step_wall(90 * 86_400)
+    await record(store, clock, 2800, 60 * S)
+    await keeper.turn()
+    assert sum((await left(store)).values()) == 4800
+    assert keeper.figures["aging_held_s"] == 7 * 86_400  # it was looked at only now
+    assert await _days(store) == []
+    for _ in range(6 * 4):
+        clock.advance(6 * 3600)
+        await keeper.turn()
+    assert sum((await left(store)).values()) < 4800, "what is old by the time that was known goes on"
+    assert await _days(store) == [0, 1]
+    assert await _newer(store, START + 90 * DAY_NS) == 2800
+    clock.advance(86_400)
+    await keeper.turn()
+    assert keeper.figures["aging_held_s"] == 0
+    assert await _newer(store, START + 90 * DAY_NS) == 0, "more than two days old by the new time"
+    assert await _days(store) == [0, 1, 91, 92, 93]
+
+
+async def _days(store: ReadingsStore) -> list[int]:
+    """Of which summaries of 5 minutes were made."""
+    found = await store.work(lambda file: file.db.execute("SELECT DISTINCT id >> 24 FROM minutes").fetchall())
+    return [day - 20_454 for (day,) in found]
+
+
+async def _newer(store: ReadingsStore, from_ns: int) -> int:
+    """Readings that are kept as they were."""
+    periods = await store.work(lambda file: PackedHistory(file.db).periods())
+    fresh = await store.work(lambda file: sum(len(row.values) for row in file.read_after(0, None, 10**6)))
+    return sum(each.readings for each in periods if each.first_ns >= from_ns) + fresh
+
+
+async def test_the_budget_holds_while_a_leap_is_not_believed(store: ReadingsStore) -> None:
+    clock = ManualClock(START)
+    keeper = Keeper(store, keeping(WAL_BYTES + 4_000_000), clock, ["cloud"], nobody)
+    for _ in range(5):
+        await record(store, clock, 8_000, 8 * S)
+        store.advance("cloud", int(store.stats()["last_seq"]) - 2_000)
+        await keeper.turn()
+        clock.step_wall(2 * 365 * 86_400)
+        assert await keeper._used() <= 4_000_000 * HIGH
+    assert keeper.aging.held
+    assert set(keeper.figures["shed"]) == {"packed"}
+    rows = await store.read_after(store.cursor("cloud"), 10**6)
+    assert len(rows) == 2_000
+
+
 async def nobody(shed: Shed, used: int) -> None:
     """Hears of it."""
 
