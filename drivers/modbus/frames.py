@@ -24,6 +24,8 @@ _PLAIN = 1024
 """Requests whose plain answer is kept at hand."""
 _KEPT = 512
 """Bytes kept in search of a frame on a noisy line: two RTU frames."""
+SHORTEST_RTU = 5
+"""An exception: unit id, function, code and CRC. Fewer bytes are noise."""
 
 
 def _table() -> list[int]:
@@ -137,6 +139,10 @@ class Gate(ABC):
     def begun(self) -> bool:
         """Whether the answer that is waited for has begun to come: then no other will."""
         return False
+
+    def held(self) -> int:
+        """How many bytes wait for the rest of their frame."""
+        return len(self._held)
 
     @abstractmethod
     def packet(self, unit: int, pdu: bytes) -> bytes:
@@ -297,7 +303,7 @@ class RtuGate(Gate):
 
     def _search(self) -> bytes:
         start = 0
-        while start + 5 <= len(self._held):
+        while start + SHORTEST_RTU <= len(self._held):
             asked = self._asked
             if asked is not None and self._echo and self._held[start] == asked.unit:
                 if self._held.startswith(self._echo, start):
@@ -332,13 +338,19 @@ class RtuGate(Gate):
         return True
 
     def begun(self) -> bool:
-        """Whether the answer that is waited for has begun to come: then no other will."""
-        return self._asked is not None and self._begins(self._asked)
+        """Whether the answer that is waited for has begun to come: then no other will. Noise may stand before it."""
+        if self._asked is None:
+            return False
+        head = self._head(self._asked)
+        return head in self._held or any(self._held.endswith(head[:size]) for size in range(1, len(head)))
 
     def _begins(self, asked: Asked) -> bool:
         """Whether what is held begins as the answer must."""
-        head = bytes([asked.unit, asked.function]) + asked.head
-        return self._held.startswith(head)
+        return self._held.startswith(self._head(asked))
+
+    @staticmethod
+    def _head(asked: Asked) -> bytes:
+        return bytes([asked.unit, asked.function]) + asked.head
 
     def _whole(self, start: int) -> bytes:
         """The frame that begins there, whole and with the right CRC; nothing otherwise."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from drivers.driver import BadAnswer, Clock, DeviceSilent
 from drivers.modbus.doubt import CLEAR, Doubts
-from drivers.modbus.frames import Asked, BrokenFrame, RtuGate
+from drivers.modbus.frames import SHORTEST_RTU, Asked, BrokenFrame, RtuGate
 from drivers.modbus.keys import RegisterKeys, RtuSettings, RtuTcpSettings
 from drivers.modbus.link import DEAF, Kept, ModbusLink
 from drivers.modbus.planner import ReadRequest
@@ -116,19 +116,20 @@ class LineLink(ModbusLink):
         return first
 
     async def _before(self, unit: int, pause_s: float) -> None:
-        """Leave the line quiet for as long as frames and devices need, and settle what the unit still owes."""
-        await self._quiet(max(pause_s, self._line.silence_s))
+        """Settle what the unit still owes, and leave the line quiet for as long as frames and devices need."""
         if owing := self._owing.get(unit):
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(owing[0]):
                     await owing[1].wait()
             self._owing.pop(unit, None)
+        await self._quiet(max(pause_s, self._line.silence_s))
         if self._unheard >= DEAF and not self._serial:
             await self._renew()
 
     def _unanswered(self, who: str, unit: int, pdu: bytes, timeout_s: float) -> DeviceSilent | BadAnswer:
-        """What a time-out means: where nothing has come at all, the answer is owed."""
-        if not self._gate.begun():
+        """What a time-out means: where nothing has come but noise, the answer is owed."""
+        if not self._gate.begun() and self._gate.held() < SHORTEST_RTU:
+            self._gate.end()
             until_s = asyncio.get_running_loop().time() + self.settle_s
             self._owing[unit] = (until_s, asyncio.Event(), Asked.by(unit, pdu))
             self._doubts.restless(unit, self._wire.now_s(), note=True)

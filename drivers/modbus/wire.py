@@ -190,9 +190,11 @@ class Wire(asyncio.Protocol):
         self.quiet_since_s = self.now_s()
         if self.begun_s is None:
             self.begun_s = self.quiet_since_s - self.sent_s
-        if self._begin is not None:
-            self._begun()
         self.take(data)
+        if not self._gate.held() and self._answer is not None and not self._answer.done():
+            self.begun_s = None  # it was the echo of the request, or somebody else's
+        elif self._begin is not None:
+            self._begun()
 
     def take(self, data: bytes) -> None:
         """Bytes; when they came is known."""

@@ -99,6 +99,9 @@ class RawDevice:
         pieces: dict[str, list[bytes | None]] = {
             "honest": [owed + answer],
             "silent": [],
+            "click": [b"\x00"],
+            "echo": [self._frame(tid, unit, pdu)],
+            "echo first": [self._frame(tid, unit, pdu), answer],
             "late": [],
             "truncated": [answer[:-3]],
             "corrupt": [bytes(broken)],

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from drivers.driver import BriskLink
+from drivers.driver import BriskLink, DeviceSilent
 from drivers.modbus.deadlines import deadlines
-from tests.drivers.raw_device import MEDIA, PRESSURE, tcp
+from drivers.point import Quality
+from tests.drivers.raw_device import MEDIA, PRESSURE, point, pty, tcp
 
 ALL = MEDIA | {"several": lambda **more: tcp(max_in_flight=4, **more)}
 
@@ -60,3 +61,47 @@ async def test_a_connection_that_is_closed_is_looked_after_by_nobody(medium: str
     kept = deadlines(asyncio.get_running_loop())
     assert not kept.waiting
     assert kept._timer is None
+
+
+SERIAL = {name: MEDIA[name] for name in ("rtu over tcp", "pty")}
+
+
+@pytest.mark.parametrize("medium", SERIAL)
+async def test_the_click_of_a_transmitter_that_lets_go_of_the_line_is_no_answer_of_a_dead_device(medium: str) -> None:
+    async with SERIAL[medium]() as stand:
+        request = stand.request(PRESSURE)
+        stand.device.mischief += ["click"] * 2
+        for _ in range(2):
+            with pytest.raises(DeviceSilent):
+                await stand.link.read(request)
+        assert (await stand.link.read(request)).quality is Quality.GOOD
+
+
+async def test_an_adapter_that_gives_each_request_back_does_not_make_a_dead_device_dearer() -> None:
+    async with pty(timeout=1.0, baudrate=1200) as stand:
+        request = stand.request(point("name", 10, type="string", length=30, kind="text"))
+        stand.device.mischief += ["echo first", "echo"]
+        await stand.link.read(request)
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        with pytest.raises(DeviceSilent):
+            await stand.link.read(request, 0.1)
+        assert loop.time() - began_s < 0.5 < request.wire_s, "its answer has never begun"
+        assert stand.link._wire.begun_s is None
+
+
+@pytest.mark.parametrize("medium", SERIAL)
+async def test_the_line_is_left_quiet_after_an_answer_that_was_owed_too(medium: str) -> None:
+    async with SERIAL[medium](pause=0.1) as stand:
+        request = stand.request(PRESSURE)
+        stand.device.mischief.append("late")
+        with pytest.raises(DeviceSilent):
+            await stand.link.read(request)
+        await asyncio.sleep(0.12)
+        reading = asyncio.create_task(stand.link.read(request))
+        await asyncio.sleep(0.02)
+        loop = asyncio.get_running_loop()
+        said_s = loop.time()
+        stand.send(stand.device.release())
+        await reading
+        assert loop.time() - said_s >= 0.1
