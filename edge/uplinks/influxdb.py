@@ -11,54 +11,37 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, SecretStr
 
-from edge.uplinks.lines import Lines, plain
+from edge.uplinks.lines import Lines
+from edge.uplinks.posts import ANSWER_BYTES, HOLD_S, HttpSettings, parts, retry_seconds
 from edge.uplinks.shape import Row, SiteView, Stats, UplinkDown
-from edge.uplinks.tls import NetworkSettings
 
 if TYPE_CHECKING:
     import aiohttp
 
 TIMEOUT_MS = 10_000
-BODY_BYTES = 256 * 1024
-"""A request's lines before compression: so small that compressing it holds nobody up."""
-ANSWER_BYTES = 16 * 1024
-"""Of an answer no more is read: what it says in words is for people."""
-HOLD_S = 30.0
-"""How often a server is asked whether a setting has been put right."""
 KEPT = 20
 """Rejected lines kept to be looked at; the readings themselves stay in `readings.db`."""
 
 log = logging.getLogger(__name__)
 
 
-class Settings(NetworkSettings):
-    """Keys of an uplink of type `influxdb`."""
+class Settings(HttpSettings):
+    """Keys of an uplink of type `influxdb`. The url is without `/api/v2/write`."""
 
     type: Literal["influxdb"]
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+")]
-    """Of the server, without `/api/v2/write`. With https: and no `tls` the system's certificates decide."""
     org: str = Field(min_length=1)
     bucket: str = Field(min_length=1)
     token: SecretStr = SecretStr("")
     """Empty for a server that asks for none. With `username` and `password` these are sent instead."""
     gzip: bool = True
-    batch: Annotated[int, Field(ge=1, le=5000)] = 500
-    """Rows sent at once."""
-
-    @model_validator(mode="after")
-    def _tls_by_url(self) -> Settings:
-        if self.tls and self.url.startswith("http:"):
-            raise ValueError("has tls, but its url begins with http:; write https:, or remove tls")
-        return self
 
 
 class _Refused(Exception):
@@ -88,7 +71,7 @@ class InfluxDB:
     async def send(self, rows: Sequence[Row], *, late: bool) -> None:  # each line has its time
         """Return once the server has the rows, apart from lines that it will never take. Raises UplinkDown."""
         lines = [line for row in rows if (line := self._lines.line(row)) is not None]
-        for part in _parts([line for line in lines if line not in self._refused]):
+        for part in parts([line for line in lines if line not in self._refused], len):
             await self._deliver(part)
         self._refused.clear()
 
@@ -108,20 +91,22 @@ class InfluxDB:
         import aiohttp
         from influxdb_client.rest import ApiException
 
-        where = f"{self._settings.url}, bucket {self._settings.bucket}"
+        settings = self._settings
+        where = f"{settings.place}, bucket {settings.bucket}"
         try:
-            await self._write(self._settings.bucket, self._settings.org, b"\n".join(lines))
+            await self._write(settings.bucket, settings.org, b"\n".join(lines))
         except ApiException as error:
-            raise self._meaning(error.status or 0, _said(error.message or error.reason), error.retry_after) from None
+            reason = settings.told(error.message or error.reason)
+            raise self._meaning(error.status or 0, reason, error.retry_after) from None
         except TimeoutError:
             raise UplinkDown(f"{where} does not answer within {TIMEOUT_MS / 1000:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise UplinkDown(f"{where} cannot be reached: {error or type(error).__name__}") from None
+            raise UplinkDown(f"{where} cannot be reached: {settings.told(error) or type(error).__name__}") from None
 
     def _meaning(self, status: int, reason: str, retry_after: str | None) -> Exception:
         """What to do about an answer other than 2xx."""
         settings = self._settings
-        said = f"{settings.url} answers {status} ({reason})"
+        said = f"{settings.place} answers {status} ({reason})"
         if status in (400, 413, 422):
             return _Refused(f"{status}: {reason}")
         if status in (401, 403):
@@ -184,36 +169,3 @@ def _bounded() -> type[aiohttp.ClientResponse]:
             return bytes(beginning)
 
     return Answer
-
-
-def retry_seconds(header: str | None, now: datetime) -> float | None:
-    """`Retry-After` in seconds, be it seconds or a date; None where there is none or it is neither."""
-    if header is None:
-        return None
-    if header.strip().isdecimal():
-        return float(header)
-    try:
-        when = parsedate_to_datetime(header)
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, ((when if when.tzinfo else when.replace(tzinfo=UTC)) - now).total_seconds())
-
-
-def _said(message: object) -> str:
-    """The server's own words, as one short line."""
-    text = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
-    return plain(text).strip()[:200]
-
-
-def _parts(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """The lines in groups that one request carries."""
-    part: list[bytes] = []
-    size = 0
-    for line in lines:
-        if part and size + len(line) > BODY_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(line)
-        size += len(line) + 1
-    if part:
-        yield part

@@ -24,13 +24,11 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
-from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from drivers.driver import Clock
-from edge.uplinks.influxdb import retry_seconds
-from edge.uplinks.lines import plain
+from edge.uplinks.posts import ANSWER_BYTES, HOLD_S, HttpSettings, parts, retry_seconds
 from edge.uplinks.shape import Entry, Row, SiteView, Stats, UplinkDown
-from edge.uplinks.tls import NetworkSettings
 
 if TYPE_CHECKING:  # else only where a site has a webhook: it takes long to load
     import httpx
@@ -39,12 +37,6 @@ TIMEOUT_S = 10.0
 """For each step of an exchange in which nothing moves."""
 EXCHANGE_S = 120.0
 """For all of it, whatever the line."""
-ANSWER_BYTES = 16 * 1024
-"""Of an answer no more is read: what it says in words is for people."""
-BODY_BYTES = 256 * 1024
-"""A body is not longer than this, unless one row alone is."""
-HOLD_S = 30.0
-"""How often a server is asked whether a setting has been put right."""
 OWN_HEADERS = frozenset({"content-type", "content-length", "host", "idempotency-key", "user-agent"})
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _KINDS = {"alarms": "alarm", "orders": "order"}
@@ -53,11 +45,10 @@ _KINDS = {"alarms": "alarm", "orders": "order"}
 log = logging.getLogger(__name__)
 
 
-class Settings(NetworkSettings):
+class Settings(HttpSettings):
     """Keys of an uplink of type `webhook`."""
 
     type: Literal["webhook"]
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+")]
     signing_key: SecretStr | None = None
     """Key of the signature, shared with the server; without it nothing is signed."""
     headers: dict[str, SecretStr] = {}
@@ -67,8 +58,6 @@ class Settings(NetworkSettings):
     ]  # fmt: skip
     equipment: Annotated[list[str], Field(min_length=1)] = ["*"]
     """Ids; * and ? stand for any characters, for one."""
-    batch: Annotated[int, Field(ge=1, le=5000)] = 500
-    """Rows sent at once."""
 
     @field_validator("headers")
     @classmethod
@@ -84,8 +73,6 @@ class Settings(NetworkSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        if self.tls is not None and self.url.startswith("http:"):
-            raise ValueError("tls is given, but the url begins with http; write https")
         if self.username is not None and any(name.lower() == "authorization" for name in self.headers):
             raise ValueError("username and the header Authorization exclude each other; remove one")
         return self
@@ -172,7 +159,7 @@ class Webhook:
     async def _deliver_all(self, lane: str, items: Sequence[_Item]) -> None:
         """All items in bodies that the server may take; the first body as it was tried before, where it was."""
         memory = self._lanes[lane]
-        for part in _parts([item for item in items if item.number not in memory.refused], memory.tried):
+        for part in _bodies([item for item in items if item.number not in memory.refused], memory.tried):
             memory.tried[part[0].number] = part[-1].number
             await self._deliver(lane, part)
             del memory.tried[part[0].number]
@@ -196,16 +183,17 @@ class Webhook:
         content = b"%s,%s:[%s]}" % (head[:-1], orjson.dumps(lane), b",".join(item.body for item in items))
         import httpx
 
-        url = self._settings.url
+        place = self._settings.place
         try:
             async with asyncio.timeout(EXCHANGE_S):
                 answer, said = await self._asked(content, self._headers(key, content))
         except httpx.TimeoutException:
-            raise UplinkDown(f"{url} does not answer within {TIMEOUT_S:g} s") from None
+            raise UplinkDown(f"{place} does not answer within {TIMEOUT_S:g} s") from None
         except TimeoutError:
-            raise UplinkDown(f"{url} does not answer within {EXCHANGE_S:g} s") from None
+            raise UplinkDown(f"{place} does not answer within {EXCHANGE_S:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise UplinkDown(f"{url} cannot be reached: {error or type(error).__name__}") from None
+            reason = self._settings.told(error) or type(error).__name__
+            raise UplinkDown(f"{place} cannot be reached: {reason}") from None
         if not answer.is_success:
             raise self._meaning(answer.status_code, said, answer.headers)
 
@@ -217,7 +205,7 @@ class Webhook:
                 beginning += chunk
                 if len(beginning) > ANSWER_BYTES:
                     break
-        return answer, " ".join(plain(beginning.decode("utf-8", "replace")).split())[:200]
+        return answer, self._settings.told(beginning)
 
     def _headers(self, key: str, content: bytes) -> dict[str, str]:
         headers = {name: value.get_secret_value() for name, value in self._settings.headers.items()}
@@ -229,7 +217,7 @@ class Webhook:
 
     def _meaning(self, status: int, said: str, headers: Mapping[str, str]) -> Exception:
         """What to do about an answer other than 2xx."""
-        answers = f"{self._settings.url} answers {status}{f' ({said})' if said else ''}"
+        answers = f"{self._settings.place} answers {status}{f' ({said})' if said else ''}"
         if status in (401, 403, 407):
             return UplinkDown(f"{answers}: check username, password, headers and signing_key", HOLD_S)
         if status in (404, 405) or status < 400:
@@ -268,7 +256,7 @@ async def open_webhook(name: str, settings: Settings, site: SiteView, clock: Clo
         yield Webhook(name, settings, site, clock, client)
 
 
-def _parts(items: Sequence[_Item], tried: Mapping[int, int]) -> Iterator[Sequence[_Item]]:
+def _bodies(items: Sequence[_Item], tried: Mapping[int, int]) -> Iterator[Sequence[_Item]]:
     """The items in groups that one body carries; what was tried together is tried together again."""
     start = 0
     if items and items[0].number in tried:
@@ -276,16 +264,7 @@ def _parts(items: Sequence[_Item], tried: Mapping[int, int]) -> Iterator[Sequenc
         start = next((at for at, item in enumerate(items, 1) if item.number == last), 0)
         if start:
             yield items[:start]
-    part: list[_Item] = []
-    size = 0
-    for item in items[start:]:
-        if part and size + len(item.body) > BODY_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(item)
-        size += len(item.body) + 1
-    if part:
-        yield part
+    yield from parts(items[start:], lambda item: len(item.body))
 
 
 def _event(number: int, entry: Entry) -> bytes:

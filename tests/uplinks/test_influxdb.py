@@ -19,7 +19,8 @@ from edge.clock import SystemClock
 from edge.store.readings import ReadingsStore, Row, open_readings
 from edge.uplinks import shape
 from edge.uplinks.drain import drain
-from edge.uplinks.influxdb import BODY_BYTES, Settings, open_influxdb, retry_seconds
+from edge.uplinks.influxdb import Settings, open_influxdb
+from edge.uplinks.posts import BODY_BYTES, retry_seconds
 from edge.uplinks.shape import EquipmentView, SiteView, UplinkDown
 from tests.support import eventually, free_port
 

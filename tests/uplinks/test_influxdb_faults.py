@@ -148,6 +148,20 @@ async def test_an_answer_without_end_is_read_no_further_than_it_says_something(w
     assert len(wire.stored) == 3
 
 
+@pytest.mark.parametrize("status", [400, 401])
+async def test_what_is_secret_is_in_no_reason(wire: Wire, status: int) -> None:
+    secrets = {"token": "secret-1", "url": f"http://127.0.0.1:{wire.port}?key=secret-2"}
+    async with open_influxdb("cloud", wire.settings(**secrets), SITE) as uplink:
+        wire.answer = wire.say(b"HTTP/1.1 %d No\r\n\r\nsecret-1 may not write" % status)
+        if status == 401:
+            reason = str(await refused(uplink))
+        else:
+            await uplink.send(rows(1, 1), late=False)
+            reason = uplink.stats.last_reject[1]
+    assert "*** may not write" in reason
+    assert "secret-2" not in reason
+
+
 async def test_an_answer_that_never_ends_is_no_answer(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(influxdb, "TIMEOUT_MS", 300)
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from edge.clock import ManualClock, SystemClock
 from edge.store.ledger import Entry
 from edge.store.readings import ReadingsStore, Row, open_readings
-from edge.uplinks import webhook
+from edge.uplinks import posts, webhook
 from edge.uplinks.drain import drain
 from edge.uplinks.shape import EquipmentView, SiteView, UplinkDown
 from edge.uplinks.webhook import Settings, Webhook, open_webhook
@@ -158,6 +158,28 @@ async def test_an_answer_without_end_is_read_no_further_than_it_says_something(s
                 await uplink.send(rows(1), late=False)
 
 
+@pytest.mark.parametrize("there", [True, False])
+async def test_what_is_secret_is_in_no_reason(server: Server, there: bool) -> None:
+    async def repeat(request: web.Request) -> web.StreamResponse:
+        said = [str(request.url), *request.headers.values(), KEY]
+        return web.Response(status=400, text=" ".join(said))
+
+    server.take = repeat  # type: ignore[method-assign,assignment]
+    url = server.url if there else f"http://127.0.0.1:{free_port()}/hook"
+    more = {"url": f"{url}?key=secret-1", "headers": {"Authorization": "secret-2"}}
+    async with opened(server, **more) as uplink:
+        if there:
+            await uplink.send(rows(1), late=False)
+            reason = uplink.stats.last_reject[1]
+            assert reason.startswith("400: ")
+        else:
+            with pytest.raises(UplinkDown) as down:
+                await uplink.send(rows(1), late=False)
+            reason = str(down.value)
+            assert reason.startswith("http://127.0.0.1:")
+    assert not any(secret in reason for secret in ("secret-1", "secret-2", KEY, "hook?key"))
+
+
 async def test_an_answer_that_swells_when_it_is_unpacked_is_not_unpacked(server: Server) -> None:
     bomb = gzip.compress(bytes(50_000_000))
 
@@ -265,7 +287,7 @@ async def test_a_body_of_which_nobody_knows_whether_it_was_taken_goes_again_unde
 
 
 async def test_much_at_once_is_shared_out_over_bodies(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "BODY_BYTES", 2000)
+    monkeypatch.setattr(posts, "BODY_BYTES", 2000)
     async with opened(server) as uplink:
         await uplink.send(rows(*range(1, 101)), late=False)
     assert server.rows() == list(range(1, 101))
@@ -275,7 +297,7 @@ async def test_much_at_once_is_shared_out_over_bodies(server: Server, monkeypatc
 async def test_a_server_that_is_not_there_is_named() -> None:
     where = Settings.model_validate({"type": "webhook", "url": f"http://127.0.0.1:{free_port()}/x"})
     async with open_webhook("cloud", where, SITE, ManualClock()) as uplink:
-        with pytest.raises(UplinkDown, match=r"http://127.0.0.1:\d+/x cannot be reached"):
+        with pytest.raises(UplinkDown, match=r"http://127.0.0.1:\d+ cannot be reached"):
             await uplink.send(rows(1), late=False)
 
 
@@ -325,7 +347,7 @@ def made(**more: object) -> Settings:
         ({"headers": {"X-Courtyard-Signature": "x"}}, "is set by the gateway itself"),
         ({"headers": {"X-A": "x\r\ny"}}, "the value of X-A is no header"),
         ({"headers": {"X-A": "密"}}, "the value of X-A is no header"),
-        ({"url": "http://a/b", "tls": True}, "begins with http; write https"),
+        ({"url": "http://a/b", "tls": True}, "write https:, or remove tls"),
         ({"username": "u", "headers": {"authorization": "x"}}, "exclude each other"),
         ({"what": ["readings", "gossip"]}, "readings"),
         ({"what": []}, "what"),
