@@ -79,10 +79,10 @@ class Probes:
         due_s = self._due_s()
         if due_s is None or now < due_s or now < self._look_s:
             return False
+        if self._held_up():
+            return False
         since_s, _, device = self.queue[0]
         turn = probe(device)
-        if self._ready is not None and (self.out or not self._ready(turn)):
-            return False
         waits_s = now - since_s
         if waits_s < _BUSY_S and self._agenda.first(now) is not None:
             return False
@@ -93,9 +93,11 @@ class Probes:
         return False
 
     def wake_s(self) -> float | None:
-        """When it is worth looking again; None where nobody is to be tried."""
+        """When it is worth looking again; None where nobody can be tried before something that is out has ended."""
         due_s = self._due_s()
-        return None if due_s is None else max(due_s, self._look_s)
+        if due_s is None or self._held_up():
+            return None
+        return max(due_s, self._look_s)
 
     def take(self) -> Asked:
         """The next, which is tried now."""
@@ -110,10 +112,10 @@ class Probes:
         return max(more_s, tight_s), more_s > tight_s
 
     def spent(self, now: float, cost_s: float, *, wide: bool) -> None:
-        """A probe has ended."""
+        """A probe has ended. While no device might answer, its time was nobody's."""
         if wide:
             self._wide_free_s = now - cost_s + cost_s / self._wide
-        else:
+        elif self._anybody():
             after_s = cost_s / self._tight
             self._free_s = min(max(self._free_s, now - cost_s - _CREDIT_S), now) + after_s
 
@@ -123,6 +125,10 @@ class Probes:
             return None
         due_s = self.queue[0][0]
         return max(due_s, self._free_s) if self._anybody() else due_s
+
+    def _held_up(self) -> bool:
+        """Whether the next must wait for something that is out."""
+        return self._ready is not None and (self.out or not self._ready(probe(self.queue[0][2])))
 
     def _anybody(self) -> bool:
         """Whether any device might answer; while none does, the wire's time is nobody's."""

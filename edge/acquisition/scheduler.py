@@ -134,8 +134,8 @@ class Poller:
             if self._writes:
                 if (entry := self._next_write()) is not None:
                     await self._serve(entry)
-                else:  # nothing else begins before it
-                    await (woken := self._idle())
+                else:  # nothing else begins before it, and whoever ends what is out looks
+                    await (woken := self._asleep())
                     self._awake(woken)
             elif self._probes.queue and self._probes.time_to(self._mono_s()):
                 await self._try(self._probes.take())
@@ -209,9 +209,14 @@ class Poller:
             wake_s = now + IDLE_S
         if (probe_s := self._probes.wake_s()) is not None:
             wake_s = min(wake_s, probe_s)
+        woken = self._asleep()
+        self._clock.wake(woken, max(0.0, wake_s - now))
+        return woken
+
+    def _asleep(self) -> asyncio.Future[None]:
+        """Done when one is roused."""
         woken = self._loop.create_future()
         self._sleepers.append(woken)
-        self._clock.wake(woken, max(0.0, wake_s - now))
         return woken
 
     def _awake(self, woken: asyncio.Future[None]) -> None:

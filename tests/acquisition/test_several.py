@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from drivers.driver import ConnectionDown, Request
+from drivers.driver import ConnectionDown, Request, Woken
 from drivers.point import Quality
 from tests.acquisition.line import TIMEOUT_S, Stand, device, requests, standing
 from tests.bench.bench_flight import through
@@ -151,3 +151,44 @@ async def test_four_in_flight_carry_nearly_four_times_as_much_through_a_gateway_
     four, _, wrong_too = await through(4, 0.0, 0.6)
     assert four > 2.5 * one
     assert (wrong, wrong_too) == (0, 0)
+
+
+async def sleepless(stand: Stand, seconds: float) -> int:
+    """How often in so much time somebody lies down to sleep for no time at all, only to look again."""
+    real, count = stand.clock.wake, 0
+
+    def counted(woken: Woken, seconds: float) -> None:
+        nonlocal count
+        count += seconds <= 0
+        real(woken, seconds)
+
+    stand.clock.wake = counted  # type: ignore[method-assign]
+    await stand.run(seconds)
+    stand.clock.wake = real  # type: ignore[method-assign]
+    return count
+
+
+async def test_nobody_looks_again_and_again_while_a_probe_is_out_and_another_is_due() -> None:
+    stand = Stand(gateway(units=3), at_once=8)
+    stand.line.silent |= {"d0", "d1", "d2"}
+    try:
+        await stand.run(20)
+        assert await sleepless(stand, 10) == 0
+        stand.line.silent.clear()
+        await stand.run(5)
+        assert stand.poller.figures.silent == []
+    finally:
+        stand.task.cancel()
+
+
+async def test_nobody_looks_again_and_again_while_a_write_waits_for_its_unit() -> None:
+    slow, quick = gateway(units=1), requests(device("quick", "q"), wire_s=0.01, period_s=0.02)
+    async with standing([*slow, *quick], at_once=4) as stand:
+        await stand.run(10.01)
+        asked = slow[0].device
+        writing = asyncio.create_task(stand.poller.write(asked, asked.points[0], 7))
+        assert await sleepless(stand, 0.5) == 0
+        assert await writing == 7
+        before = len(stand.line.times("q"))
+        await stand.run(1)
+        assert len(stand.line.times("q")) >= before + 49, "and all go on"

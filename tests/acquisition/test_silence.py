@@ -184,6 +184,32 @@ async def test_when_a_whole_line_returns_each_device_is_read_within_three_second
         assert stand.poller.figures.silent == []
 
 
+async def test_one_that_returns_among_nothing_but_dead_ones_is_read_within_three_seconds() -> None:
+    async with standing(bus()) as stand:
+        slow(stand)
+        await stand.run(20)
+        stand.line.silent |= {f"d{n}" for n in range(8)}
+        for seconds in (60.3, 7.7, 11.1):
+            await stand.run(seconds)
+            assert await returned(stand, "d5", "p5") < 3
+            await stand.run(1)
+            stand.line.silent.add("d5")
+
+
+async def test_when_a_line_that_was_dead_from_the_start_comes_up_what_was_spent_on_it_is_held_against_nobody() -> (
+    None
+):
+    stand = Stand(bus())
+    try:
+        stand.line.silent |= {f"d{n}" for n in range(8)}
+        await stand.run(60)
+        stand.line.silent.clear()
+        await stand.run(4)
+        assert stand.poller.figures.silent == []
+    finally:
+        stand.task.cancel()
+
+
 async def test_a_line_without_a_moment_to_spare_probes_at_the_longest_pause() -> None:
     async with standing(requests(device("dead", "p0")) + requests(device("alive", "p1"), period_s=0.05)) as stand:
         await stand.run(10)
