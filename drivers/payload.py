@@ -222,7 +222,7 @@ def conform(value: Any, kind: Kind) -> Value:
     if kind == "float":
         return float(number)
     whole = int(number)
-    if whole != number or (kind == "bool" and whole not in (0, 1)):
+    if whole != number or (kind == "bool" and whole not in (0, 1)) or not -(1 << 63) <= whole < 1 << 64:
         raise ValueError(f"is {value}, {'no true or false' if kind == 'bool' else 'no whole number'}")
     return bool(whole) if kind == "bool" else whole
 

@@ -27,6 +27,7 @@ from edge.uplinks.homeassistant_entities import Entities, Topics, alarm_state
 from edge.uplinks.outbox import Outbox
 from edge.uplinks.session import RETAINED, Changes, Session, bytes_of, lasting
 from edge.uplinks.shape import GONE, Body, Live, Row, SiteView, Write
+from edge.uplinks.wire import to_json
 
 WHO = "homeassistant"
 REASON = "command from Home Assistant"
@@ -95,7 +96,7 @@ class HomeAssistant(Session):
             if self._there.get(each) != there:
                 self._there[each] = there
                 yield self._topics.presence(each), b"online" if there else b"offline"
-            yield self._topics.state(each), _json(self._entities.state(each, values))
+            yield self._topics.state(each), to_json(self._entities.state(each, values))
 
     def announce(self, kind: str, key: str, body: Body | None) -> None:
         """An alarm has changed: its equipment will show it."""
@@ -113,7 +114,7 @@ class HomeAssistant(Session):
             if alarm.get("equipment") in found:
                 found[str(alarm["equipment"])].append(alarm)
         for each, alarms in found.items():
-            yield self._topics.alarms(each), _json(alarm_state(alarms, self._site.language))
+            yield self._topics.alarms(each), to_json(alarm_state(alarms, self._site.language))
 
     async def _tell(self, client: Outbox, messages: Iterable[tuple[str, bytes]]) -> None:
         """Publish retained messages. Raises MqttError."""
@@ -137,7 +138,7 @@ class HomeAssistant(Session):
     async def _tell_all(self, client: Outbox) -> None:
         self._there.clear()
         equipment = list(self._site.equipment)
-        configs = ((self._config_topic(each), _json(self._entities.config(each))) for each in equipment)
+        configs = ((self._config_topic(each), to_json(self._entities.config(each))) for each in equipment)
         await self._tell(client, configs)
         await self._tell(client, [(self._topics.status, b"online")])
         await self._tell(client, self._states(equipment))
@@ -183,7 +184,7 @@ class HomeAssistant(Session):
         if left:
             empty = {key: {"p": before[key].get("p")} for key in left if isinstance(before[key], dict)}
             parting = {**present, "cmps": {**present["cmps"], **empty}}
-            self._parting.add(topic, [(topic, _json(parting)), (topic, _json(present))])
+            self._parting.add(topic, [(topic, to_json(parting)), (topic, to_json(present))])
 
     async def _take_leave(self, client: Outbox) -> None:
         while True:
@@ -226,7 +227,3 @@ def open_homeassistant(
     """
     uplink = HomeAssistant(name, settings, site, clock, live, current_alarms, write, refusal)
     return lasting(uplink)
-
-
-def _json(body: Body) -> bytes:
-    return orjson.dumps(body, default=str)

@@ -30,6 +30,7 @@ from edge.uplinks.command import Command, outcome, parse_command
 from edge.uplinks.outbox import Outbox
 from edge.uplinks.session import AT_ONCE, RETAINED, Changes, Session, bytes_of, lasting
 from edge.uplinks.shape import Body, Row, SiteView, Write
+from edge.uplinks.wire import to_json
 
 OVER = frozenset({"normal", "verified", "cancelled", "closed"})
 """States after which there is nothing more to show."""
@@ -106,7 +107,7 @@ class MqttNorth(Session):
     async def _show(self, client: Outbox, topic: str, body: Body | None) -> None:
         over = body is None or _over(body)
         if body is not None:
-            await self.say(client, topic, _json(body), retain=not over)
+            await self.say(client, topic, to_json(body), retain=not over)
         if over:
             await self.say(client, topic, b"", retain=True)
 
@@ -117,11 +118,11 @@ class MqttNorth(Session):
 
     async def prepare(self) -> aiomqtt.Will:
         """Offline, where we fall silent."""
-        return aiomqtt.Will(self._status, _json({"state": "offline"}), 1, retain=True)
+        return aiomqtt.Will(self._status, to_json({"state": "offline"}), 1, retain=True)
 
     async def begin(self, client: Outbox) -> None:
         """Online; everything as it stands; then the ear to the ground."""
-        await self.say(client, self._status, _json({"state": "online"}), retain=True)
+        await self.say(client, self._status, to_json({"state": "online"}), retain=True)
         self._changed = Changes()  # what has changed meanwhile stands in what there is now
         for kind, current in self._current.items():
             for body in list(current()):
@@ -134,7 +135,7 @@ class MqttNorth(Session):
 
     async def end(self, client: Outbox) -> None:
         """Offline from now on."""
-        await self.say(client, self._status, _json({"state": "offline"}), retain=True)
+        await self.say(client, self._status, to_json({"state": "offline"}), retain=True)
 
     # What comes in
 
@@ -174,7 +175,7 @@ class MqttNorth(Session):
             self.refuse(f"command to {point} is not carried out", str(body.get("error", "not taken")))
         marked = body if mark is None else {**body, "id": mark}
         equipment, _, name = point.rpartition(".")
-        await self.say(client, f"{self._base}/{equipment}/{name}/result", _json(marked))
+        await self.say(client, f"{self._base}/{equipment}/{name}/result", to_json(marked))
 
 
 def open_mqtt(
@@ -196,11 +197,6 @@ def open_mqtt(
     """
     current = {"alarm": current_alarms, "order": current_orders, "incident": current_incidents}
     return lasting(MqttNorth(name, settings, site, clock, current, write, refusal))
-
-
-def _json(body: Body) -> bytes:
-    """JSON; whatever has no form in it (a time, an exception) as its text."""
-    return orjson.dumps(body, default=str, option=orjson.OPT_NON_STR_KEYS)
 
 
 def _over(body: Body) -> bool:

@@ -17,7 +17,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Literal
 
 import aiomqtt
-import orjson
 from pydantic import AfterValidator, Field
 
 from drivers.driver import Clock
@@ -40,6 +39,7 @@ from edge.uplinks.thingsboard_payload import (
     telemetry,
 )
 from edge.uplinks.thingsboard_requests import Requests, Step
+from edge.uplinks.wire import to_json
 
 URGENCY = ("critical", "high", "medium", "low")
 
@@ -129,11 +129,11 @@ class ThingsBoard(Session):
                 yield self._connects(each)
             elif not alive and each not in self._away:
                 self._away.add(each)
-                yield DISCONNECT, _json({"device": self._names[each]})
+                yield DISCONNECT, to_json({"device": self._names[each]})
 
     def _connects(self, equipment: str) -> Message:
         kind = self._site.equipment[equipment].equipment_class
-        return CONNECT, _json({"device": self._names[equipment], "type": kind})
+        return CONNECT, to_json({"device": self._names[equipment], "type": kind})
 
     def announce(self, kind: str, key: str, body: Body | None) -> None:
         """An alarm has changed: its device's attributes will say so."""
@@ -237,10 +237,6 @@ def _alarm_attributes(alarms: Sequence[Body]) -> dict[str, Any]:
     waiting = sum(alarm.get("state") == "unacknowledged" for alarm in alarms)
     active = sum(bool(alarm.get("active")) for alarm in alarms)
     return {"alarms": shown, "alarms_active": active, "alarms_unacknowledged": waiting, "alarm_priority": worst}
-
-
-def _json(body: Body) -> bytes:
-    return orjson.dumps(body)
 
 
 def _rank(priority: str) -> int:

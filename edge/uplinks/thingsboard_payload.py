@@ -16,6 +16,7 @@ import orjson
 
 from drivers.point import Value
 from edge.uplinks.shape import Entry, Row
+from edge.uplinks.wire import to_json
 
 TELEMETRY = "v1/gateway/telemetry"
 ATTRIBUTES = "v1/gateway/attributes"
@@ -121,7 +122,7 @@ def telemetry(moments: Iterable[Moment], limit: int, too_long: Callable[[Moment]
 
 def _pieces(moment: Moment, room: int, too_long: Callable[[Moment], None]) -> Iterator[bytes]:
     """A moment as JSON, in parts where it is too long for one message."""
-    piece = orjson.dumps({"ts": moment.time_ms, "values": moment.values}, default=str)
+    piece = to_json({"ts": moment.time_ms, "values": moment.values})
     if len(piece) <= room:
         yield piece
     elif len(moment.values) == 1:
@@ -142,14 +143,14 @@ def attributes(devices: Mapping[str, Values], limit: int) -> Iterator[Message]:
     part: dict[str, Values] = {}
     size = 2
     for device, values in devices.items():
-        length = len(orjson.dumps({device: values}, default=str))
+        length = len(to_json({device: values}))
         if part and size + length > limit:
-            yield ATTRIBUTES, orjson.dumps(part, default=str)
+            yield ATTRIBUTES, to_json(part)
             part, size = {}, 2
         part[device] = values
         size += length
     if part:
-        yield ATTRIBUTES, orjson.dumps(part, default=str)
+        yield ATTRIBUTES, to_json(part)
 
 
 def parse_request(payload: bytes) -> Request | None:
@@ -173,4 +174,4 @@ def parse_request(payload: bytes) -> Request | None:
 
 def answer(request: Request, data: Mapping[str, Any]) -> Message:
     """The answer to a request."""
-    return RPC, orjson.dumps({"device": request.device, "id": request.id, "data": data}, default=str)
+    return RPC, to_json({"device": request.device, "id": request.id, "data": data})

@@ -29,6 +29,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from drivers.driver import Clock
 from edge.uplinks.posts import ANSWER_BYTES, HOLD_S, HttpSettings, parts, retry_seconds
 from edge.uplinks.shape import Entry, Row, SiteView, Stats, UplinkDown
+from edge.uplinks.wire import to_json
 
 if TYPE_CHECKING:  # else only where a site has a webhook: it takes long to load
     import httpx
@@ -272,7 +273,7 @@ def _event(number: int, entry: Entry) -> bytes:
         "number": number, "kind": entry.kind, "subject": entry.subject, "time_ns": entry.time_ns,
         "equipment": _equipment_of(entry), "body": dict(entry.body),
     }  # fmt: skip
-    return orjson.dumps(body, default=str, option=orjson.OPT_NON_STR_KEYS)
+    return to_json(body)
 
 
 def _equipment_of(entry: Entry) -> str:

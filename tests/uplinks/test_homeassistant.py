@@ -138,6 +138,17 @@ async def test_every_equipment_is_a_device_that_shows_its_newest_values_and_alar
 
 
 @pytest.mark.service
+async def test_a_number_that_json_cannot_hold_costs_nobody_anything(mosquitto: tuple[str, int]) -> None:
+    gateway = Gateway(mosquitto)
+    gateway.plant.newest["pump-1.starts"] = (10**30, "good", 1)
+    gateway.plant.newest["light-1.mode"] = ("\ud800", "good", 1)
+    async with assistant(mosquitto) as others, gateway.up():
+        await eventually(lambda: others.shows("pump-1", "starts") == str(10**30))
+        assert others.shows("light-1", "mode") == "?"
+        assert others.shows("pump-1", "pressure") == 0.25
+
+
+@pytest.mark.service
 async def test_a_device_that_left_the_site_goes_and_those_of_others_stay(mosquitto: tuple[str, int]) -> None:
     async with assistant(mosquitto) as others:
         async with Gateway(mosquitto).up():

@@ -160,6 +160,14 @@ async def test_alarms_and_orders_are_shown_while_there_is_something_to_show(mosq
 
 
 @pytest.mark.service
+async def test_an_alarm_with_a_number_that_json_cannot_hold_is_shown(mosquitto: tuple[str, int]) -> None:
+    odd = {**ALARM, "value": 10**30}
+    async with ear(mosquitto) as others, north(mosquitto, current_alarms=lambda: [odd]):
+        await eventually(lambda: others.on("alarms/light-1.out"))
+    assert others.on("alarms/light-1.out")[0]["value"] == str(10**30)
+
+
+@pytest.mark.service
 async def test_what_the_broker_still_shows_from_before_and_is_over_is_taken_away(mosquitto: tuple[str, int]) -> None:
     async with ear(mosquitto) as others:
         await others.say("alarms/light-1.out", json.dumps(ALARM), retain=True)
