@@ -11,7 +11,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,6 +81,8 @@ class Ledger:
         """What staff should know about the file; None where all is well."""
         self._thread = DatabaseThread(f"ledger[{path.name}]")
         self._connection: sqlite3.Connection | None = None
+        self._fresh = path.with_name(f"{path.name}.part")
+        """Takes a damaged file's place once all that could be read of it is in it."""
 
     async def commit(
         self, entries: Iterable[Entry], state: Mapping[tuple[str, str], Body | None] | None = None
@@ -161,10 +163,17 @@ class Ledger:
             raise StoreError(
                 f"{self.path} cannot be {verb}: {error}; check the disk under {self.path.parent}"
             ) from error
+        except OSError as error:  # a damaged file that could not be exchanged for a new one
+            raise StoreError(
+                f"{self.path} is damaged and cannot be set aside: {error.strerror}; check the disk under "
+                f"{self.path.parent}"
+            ) from error
 
     def _open(self) -> sqlite3.Connection:
         """In the thread: the connection, opened at the first use."""
         if self._connection is None:
+            if self._fresh.exists() and not self.path.exists():  # the exchange of the two was cut short
+                self._fresh.replace(self.path)
             self._connection = connect(self.path, MIGRATIONS, full_sync=True)
         return self._connection
 
@@ -184,10 +193,18 @@ class Ledger:
             self._begin_anew(error)
 
     def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
-        """In the thread: set the file aside, and go on in a new one with what can still be read of it."""
+        """In the thread: set the file aside, and go on in a new one with what can still be read of it.
+
+        The new one is whole before the old one loses its name: at no moment would a kill leave less than that.
+        """
         self._close()
+        for end in ("", "-wal", "-shm"):
+            Path(f"{self._fresh}{end}").unlink(missing_ok=True)  # of an attempt that was cut short
+        with closing(connect(self._fresh, MIGRATIONS, full_sync=True)) as fresh:
+            taken = take_over(self.path, fresh)
+            fresh.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         aside = set_aside(self.path)
-        taken = take_over(aside, self._open())
+        self._fresh.replace(self.path)
         self.trouble = (
             f"{self.path.name} was damaged ({error}), set aside as {aside.name}; a new one was begun with "
             f"{taken['journal']} entries and {taken['state']} states of it"

@@ -1,6 +1,6 @@
 """What can still be read of a damaged ledger goes into the new one: meters, orders, alarms, most of the journal.
 
-What comes in: the file that was set aside, and the new ledger. What goes out: how much was taken over. Each table is
+What comes in: the damaged file, and the new ledger. What goes out: how much was taken over. Each table is
 read from both ends until the damage: a lost page in the middle costs its own rows. What is no JSON any more is left
 behind. Numbers of the journal go on far behind the old ones, so that none is given to two entries.
 """
@@ -27,10 +27,10 @@ _TABLES = {
 """Columns, and the order in which the table itself lies: no index is needed to read it."""
 
 
-def take_over(aside: Path, ledger: sqlite3.Connection) -> dict[str, int]:
+def take_over(damaged: Path, ledger: sqlite3.Connection) -> dict[str, int]:
     """Copy what is readable; returns how many rows of each table. Raises sqlite3.Error of the new ledger only."""
     taken = dict.fromkeys(_TABLES, 0)
-    with closing(open_reading(aside)) as old:
+    with closing(open_reading(damaged)) as old:
         for table in _TABLES:
             for rows in _pages(_readable(old, table)):
                 taken[table] += _put(ledger, table, rows)

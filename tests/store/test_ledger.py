@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import sqlite3
 import subprocess
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.store.ledger import Entry, StoreError, open_ledger
+from edge.store import ledger as module
+from edge.store import salvage
+from edge.store.database import set_aside
+from edge.store.ledger import Entry, Ledger, StoreError, open_ledger
 from edge.store.salvage import JUMP
 
 RAISED = Entry("alarm", "pump-1.dry", 100, {"event": "raised", "name": {"zh": "缺水", "en": "Dry"}})
@@ -182,6 +186,49 @@ async def test_a_ledger_that_is_damaged_while_it_is_open_loses_no_entry_that_is_
         assert len(await ledger.journal(limit=2000)) == 1001
 
 
+class Killed(BaseException):
+    """As kill -9: nothing is tidied up behind it."""
+
+
+@pytest.mark.parametrize(
+    "moment", ["nothing taken over", "some taken over", "before the file is set aside", "after", "before the end"]
+)
+async def test_a_kill_at_any_moment_while_a_damaged_ledger_is_replaced_loses_nothing_that_could_be_read(
+    path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await filled(path)
+    lost_page(path, "journal_by_subject")
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if moment == "nothing taken over":
+            patch.setattr(module, "take_over", killed)
+        elif moment == "some taken over":
+            pages = iter(range(3))
+            put, kill = salvage._put, killed
+            patch.setattr(salvage, "TOGETHER", 100)
+            patch.setattr(salvage, "_put", lambda *each: put(*each) if next(pages, 9) < 2 else kill())
+        elif moment == "before the file is set aside":
+            patch.setattr(module, "set_aside", killed)
+        elif moment == "after":
+            patch.setattr(module, "set_aside", lambda each: killed(set_aside(each)))
+        else:
+            patch.setattr(Path, "replace", killed)
+        ledger = Ledger(path)
+        with pytest.raises(Killed):
+            ledger._open_or_begin_anew()
+        ledger._close()
+        await ledger._thread.close()
+    async with open_ledger(path) as ledger:
+        assert len(await ledger.journal(limit=2000)) == 1000
+        assert len(await ledger.load("meter")) == 200
+        assert await ledger.commit([RAISED]) == [1000 + JUMP + 1]
+    assert len(list(path.parent.glob("ledger.db.damaged-*[0-9Z]"))) == 1
+    assert not list(path.parent.glob("*.part*"))
+
+
 async def test_what_is_no_json_any_more_is_left_behind(path: Path) -> None:
     await filled(path)
     shell = sqlite3.connect(path)
@@ -217,3 +264,22 @@ async def test_kill_9_loses_no_entry_that_was_confirmed(path: Path) -> None:
     async with open_ledger(path) as ledger:
         assert [entry.body["n"] for _, entry in await ledger.journal()] == list(range(20))
         assert len(await ledger.load("push")) == 20
+
+
+async def test_a_ledger_that_is_damaged_on_a_disk_that_has_become_read_only_is_trouble_of_the_disk(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await filled(path)
+    async with open_ledger(path) as ledger:
+        lost_page(path, "journal_by_subject")
+        await ledger._thread.run(ledger._close)
+
+        def read_only(*_: object) -> None:
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "set_aside", read_only)
+            with pytest.raises(StoreError, match="cannot be set aside: Read-only file system; check the disk under"):
+                await ledger.commit([RAISED])
+        assert await ledger.commit([RAISED]) == [1000 + JUMP + 1]
+        assert len(await ledger.journal(limit=2000)) == 1001
