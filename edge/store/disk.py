@@ -7,18 +7,47 @@ log lets both work at once. Errors of SQLite come out as they are: what to do ab
 from __future__ import annotations
 
 import logging
+import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from edge.store.database import DatabaseThread, set_aside
+from edge.store.database import DatabaseThread, StoreError, open_reading, set_aside
 from edge.store.gaps import Gaps
 from edge.store.readings_file import ReadingsFile, Row, Standing
+
+JUMP = 1 << 30
+"""More numbers than a file has given away of which a damaged one does not know any more."""
+SINCE_S, MOST_A_SECOND = 1_704_067_200, 1_000
+"""Where a file can say nothing at all: no log is older than 2024, or has got more rows a second since."""
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+def given_before(path: Path) -> int:
+    """Up to which number the files that were set aside may have given numbers away; 0 where there are none.
+
+    Far ends know rows by their number: one that is given twice would be taken for the row that had it first.
+    """
+    asides = [each for each in path.parent.glob(f"{path.name}.damaged-*") if not each.name.endswith(("-wal", "-shm"))]
+    if not asides:
+        return 0
+    known = max(_reserved(each) for each in asides)
+    return (known or max(0, round((time.time() - SINCE_S) * MOST_A_SECOND))) + JUMP
+
+
+def _reserved(aside: Path) -> int:
+    try:
+        with closing(open_reading(aside)) as db:
+            return int(db.execute("SELECT max(seq) FROM reserve").fetchone()[0] or 0)
+    except (sqlite3.Error, StoreError, TypeError, ValueError):
+        return 0  # that page is lost too
 
 
 class Disk:
@@ -44,9 +73,11 @@ class Disk:
         """How many parts of the file could not be unpacked."""
         return len(set[str]().union(*(file.rotten for file in (self._file, self._queried) if file is not None)))
 
-    async def begin(self, ahead: int) -> tuple[Standing, int, Gaps]:
+    async def begin(self, ahead: int, *, first: bool) -> tuple[Standing, int, Gaps]:
         """Open the file and reserve `ahead` numbers; returns where it stands, the newest reserved number, and which
         numbers stand for no row.
+
+        `first`: nothing is known yet of the numbers that were given away before.
         """
 
         def begin() -> tuple[ReadingsFile, Standing, int, Gaps]:
@@ -58,6 +89,8 @@ class Disk:
                 if count:
                     log.info("%s: %d rows of an older Courtyard were taken over", self.path, count)
                 standing = file.standing()
+                if first and not standing.reserved:
+                    standing = replace(standing, reserved=given_before(self.path))
                 reserved = standing.reserved + ahead
                 file.reserve(reserved, (standing.last_seq + 1, standing.reserved))
                 gaps = Gaps(file.gaps())

@@ -320,7 +320,7 @@ class ReadingsStore:
 
     async def _begin(self) -> None:
         """Open the file and take up where it stands."""
-        standing, reserved, self._gaps = await self._disk.begin(self._last + RESERVE)
+        standing, reserved, self._gaps = await self._disk.begin(self._last + RESERVE, first=self._before is None)
         self._durable = dict(standing.cursors)
         if self._before is None:  # rows that came before this had provisional numbers, from 1
             self._before = standing

@@ -416,13 +416,37 @@ async def test_a_file_that_is_no_database_is_set_aside(path: Path, caplog: pytes
     path.parent.mkdir()
     path.write_bytes(b"PNG or whatever" * 1000)
     async with open_readings(path, LONG_S) as store:
-        assert put(store, 0) == 1
+        assert put(store, 0) > 1 << 30
         await store.flush()
         assert store.trouble is not None
         assert "readings.db was damaged (file is not a database), set aside as readings.db.damaged-" in store.trouble
         assert [r.levelno for r in caplog.records] == [logging.ERROR]
         assert numbers(await store.read_after(0, 10)) == [0]
     assert [each.read_bytes()[:3] for each in path.parent.glob("*.damaged-*")] == [b"PNG"]
+
+
+@pytest.mark.parametrize("damage", ["half of it", "all of it", "set aside and then a kill"])
+async def test_numbers_that_a_damaged_file_gave_away_are_not_given_again(path: Path, damage: str) -> None:
+    """Far ends tell by the number (webhook: the idempotency key) what they have had."""
+    async with open_readings(path, LONG_S) as store:
+        for n in range(5000):
+            put(store, n)
+        given = store.last_seq
+    if damage == "half of it":
+        scribble(path)
+    elif damage == "all of it":
+        path.write_bytes(b"PNG or whatever" * 1000)
+    else:
+        path.rename(path.with_name("readings.db.damaged-20261123T000000Z"))
+    async with open_readings(path, LONG_S) as store:
+        assert put(store, 0) == store.first_seq > given
+        assert store.behind(0) == 1
+        await store.flush()
+        assert [row.seq for row in await store.read_after(store.cursor("new"), 10)] == [store.first_seq]
+        last = store.last_seq
+    async with open_readings(path, LONG_S) as store:
+        assert put(store, 1) == last + 1, "and so it goes on"
+        assert store.behind(0) == 2
 
 
 def scribble(path: Path) -> None:
