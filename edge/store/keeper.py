@@ -25,7 +25,17 @@ from edge.store.packed import PackedHistory
 from edge.store.packer import Closing, closed, delete_packed, pack_upto
 from edge.store.readings import ReadingsStore
 from edge.store.readings_file import PAGE_BYTES, WAL_PAGES, ReadingsFile
-from edge.store.retention import HOURS, MINUTES, coarsen_day, first_of, forget_hours, oldest_day, retire_day
+from edge.store.retention import (
+    HOURS,
+    MINUTES,
+    coarsen_day,
+    first_of,
+    forget_hours,
+    mend_marks,
+    oldest_day,
+    retire_day,
+    retire_late,
+)
 
 TURN_S = 30.0
 """How often it is looked what there is to do."""
@@ -126,13 +136,18 @@ class Keeper:
     # Packing
 
     async def _pack(self, closing: Closing) -> None:
+        now_ns = self.aging.now_ns()
+        await self._store.work(lambda file: mend_marks(file, now_ns))
         while True:
-            limit, now_ns = self._passed(), self._clock.wall_ns()
-            upto = await self._store.work(lambda file: closed(file, closing, now_ns, limit))  # noqa: B023  # awaited
+            limit, wall_ns = self._passed(), self._clock.wall_ns()
+            upto = await self._store.work(lambda file: closed(file, closing, wall_ns, limit))  # noqa: B023  # awaited
             if upto is None:
-                return
-            believed_ns = self.aging.now_ns()  # what is stamped by a leap may have to outlive what is beside it
-            await self._sliced(lambda file: pack_upto(file, upto, believed_ns))  # noqa: B023  # awaited
+                break
+            # What is stamped by a leap may have to outlive what lies beside it.
+            await self._sliced(lambda file: pack_upto(file, upto, now_ns))  # noqa: B023  # awaited
+
+        while await self._sliced(retire_late):
+            pass
 
     def _passed(self) -> int:
         """Up to this number everybody has everything."""

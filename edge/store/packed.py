@@ -89,8 +89,19 @@ class PackedHistory:
         ).fetchone()
         return found[0] if found else None
 
-    def chunks(self, equipment: str, point: str, from_ns: int, to_ns: int, floor_ns: int = -(2**63)) -> list[Sound]:
-        """One point's chunks of the periods that touch a span, by beginning; nothing before `floor_ns`."""
+    def chunks(
+        self,
+        equipment: str,
+        point: str,
+        from_ns: int,
+        to_ns: int,
+        floor_ns: int = -(2**63),
+        period: int | None = None,
+    ) -> list[Sound]:
+        """One point's chunks of the periods that touch a span, by beginning; nothing before `floor_ns`.
+
+        With `period` only those of one.
+        """
         from_ns = max(from_ns, floor_ns)
         number, frame = self.series(equipment, point), self.series(equipment, FRAME_POINT)
         if number is None or frame is None:
@@ -98,8 +109,9 @@ class PackedHistory:
         found = self.db.execute(
             "SELECT p.first_ns, p.id, f.body, c.summary, c.body "
             "FROM periods p CROSS JOIN chunks c ON c.id = (p.id << ?1 | ?2) "
-            "JOIN chunks f ON f.id = (p.id << ?1 | ?3) WHERE p.last_ns >= ?4 AND p.first_ns < ?5",
-            (SERIES_BITS, number, frame, from_ns, to_ns),
+            "JOIN chunks f ON f.id = (p.id << ?1 | ?3) WHERE p.last_ns >= ?4 AND p.first_ns < ?5 "
+            "AND (?6 IS NULL OR p.id = ?6)",
+            (SERIES_BITS, number, frame, from_ns, to_ns, period),
         )
         in_order = sorted(found, key=itemgetter(0, 1))  # SQLite would copy every body to put them in order
         what = f"a chunk of {equipment}.{point}"

@@ -16,6 +16,7 @@ from edge.store.groups import Row
 from edge.store.packed import FRAME_POINT, PackedHistory, Period
 from edge.store.packing import GOOD
 from edge.store.readings_file import ReadingsFile
+from edge.store.retention import MINUTES
 
 AT_ONCE = 100_000
 """Readings that are unpacked in memory at a time; an equipment with more in one period is taken alone."""
@@ -66,7 +67,8 @@ def pack_upto(file: ReadingsFile, upto: int, now_ns: int = 2**62) -> Iterator[No
     """Pack the rows up to a number, with which a group ends, into one period; then delete them.
 
     What is stamped later than `now_ns` was recorded while the box's clock was ahead. It becomes a period of its own,
-    else all that was recorded beside it would be kept, and looked through, until that time.
+    else all that was recorded beside it would be kept, and looked through, until that time. So does what belongs to
+    days that are summaries already: see `retention.retire_late`.
     """
     packed = PackedHistory(file.db)
     after = packed.mark()
@@ -78,7 +80,8 @@ def pack_upto(file: ReadingsFile, upto: int, now_ns: int = 2**62) -> Iterator[No
         yield
     if not weights:
         return
-    period, ahead = _Period(packed), None
+    made: dict[str, _Period] = {}
+    borders = min(packed.mark(MINUTES.mark), now_ns), now_ns + AHEAD_NS
     for group in _groups(_by_number(weights, packed)):
         rows: dict[str, list[PackedRow]] = {equipment: [] for equipment in group}
         numbers: dict[tuple[str, tuple[str, ...]], tuple[int, ...]] = {}
@@ -87,15 +90,25 @@ def pack_upto(file: ReadingsFile, upto: int, now_ns: int = 2**62) -> Iterator[No
                 rows[row.equipment].append(_numbered(row, packed, numbers))
             yield
         for equipment in group:
-            found = rows.pop(equipment)
-            wrong = [row for row in found if row.time_ns > now_ns + AHEAD_NS]
-            if wrong:
-                ahead = ahead or _Period(packed)
-                yield from ahead.add(equipment, wrong)
-                found = [row for row in found if row.time_ns <= now_ns + AHEAD_NS]
-            yield from period.add(equipment, found)
-    packed.publish([each.made(after, upto) for each in (period, ahead) if each])
+            for kind, found in _apart(rows.pop(equipment), *borders):
+                if kind not in made:
+                    made[kind] = _Period(packed)
+                yield from made[kind].add(equipment, found)
+    packed.publish([each.made(after, upto) for each in made.values()])
     yield from delete_packed(file)
+
+
+def _apart(rows: list[PackedRow], floor_ns: int, latest_ns: int) -> Iterator[tuple[str, list[PackedRow]]]:
+    """Rows by the kind of period that they belong into; nearly always all of them into one."""
+    times = [row.time_ns for row in rows]
+    if not rows or (min(times) >= floor_ns and max(times) <= latest_ns):
+        yield "usual", rows
+        return
+    for kind, low_ns, high_ns in (
+        ("usual", floor_ns, latest_ns), ("late", -(2**63), floor_ns - 1), ("ahead", latest_ns + 1, 2**63),
+    ):  # fmt: skip
+        if found := [row for row in rows if low_ns <= row.time_ns <= high_ns]:
+            yield kind, found
 
 
 class _Period:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from edge.store.database import transaction
 from edge.store.digests import DAY_NS, HOURS_NS, MINUTES_NS, Digest, Slot, coarser, slots, write_digest
@@ -18,6 +19,8 @@ from edge.store.sound import ROTTEN
 WRITTEN = 50
 """Digests that are written in one step."""
 DELETED = 500
+_LATE_PERIOD, _LATE_SERIES = "late_period", "late_series"
+"""Marks: which late period is being added to summaries, and up to which point that is done."""
 LONGEST_DAYS = 31
 """A period does not reach back so far, unless by rows with a wrong time, which leave no summaries."""
 
@@ -97,6 +100,79 @@ def retire_day(file: ReadingsFile, day: int) -> Iterator[None]:
         packed.drop([number for (number,) in db.execute("SELECT id FROM periods WHERE last_ns < ?", (end_ns,))])
     while packed.sweep():
         yield
+
+
+def retire_late(file: ReadingsFile) -> Iterator[None] | None:
+    """Add a period that lies wholly in days of summaries to these; None where there is none.
+
+    It was packed after its days had been retired: old history was imported. It is done point by point, and noted how
+    far: after a crash nothing is added twice.
+    """
+    packed = PackedHistory(file.db, file.rot)
+    query = "SELECT id, first_ns, last_ns FROM periods WHERE last_ns < ? ORDER BY id LIMIT 1"
+    found = file.db.execute(query, (packed.mark(MINUTES.mark),)).fetchone()
+    return None if found is None else _retire_late(packed, *found)
+
+
+def _retire_late(packed: PackedHistory, period: int, first_ns: int, last_ns: int) -> Iterator[None]:
+    done = packed.mark(_LATE_SERIES) if packed.mark(_LATE_PERIOD) == period else 0
+    known = packed.db.execute(
+        "SELECT s.id, s.equipment, s.point FROM chunks c JOIN series s ON s.id = (c.id & ?1) "
+        "WHERE c.id > ?2 AND c.id < ?3 AND s.point <> ?4 ORDER BY s.id",
+        ((1 << SERIES_BITS) - 1, period << SERIES_BITS | done, (period + 1) << SERIES_BITS, FRAME_POINT),
+    ).fetchall()
+    for number, equipment, point in known:
+        readings = [
+            reading
+            for run in packed.chunks(equipment, point, first_ns, last_ns + 1, period=period)
+            for reading in run.within(first_ns, last_ns + 1)
+        ]
+        yield
+        fine = slots(sorted(readings, key=lambda reading: reading[0]), MINUTES_NS)
+        rows: list[tuple[Level, int, bytes]] = []
+        for day, some in groupby(fine, lambda slot: slot.start_ns // DAY_NS):
+            rows.append(_added(packed, day, number, list(some)))
+            yield
+        with transaction(packed.db) as db:
+            for level, key, body in rows:
+                db.execute(f"INSERT OR REPLACE INTO {level.table} VALUES (?, ?)", (key, body))  # noqa: S608  # ours
+            packed.set_mark(_LATE_PERIOD, period)
+            packed.set_mark(_LATE_SERIES, number)
+        yield
+    with transaction(packed.db):
+        packed.drop([period])
+    while packed.sweep():
+        yield
+
+
+def _added(packed: PackedHistory, day: int, number: int, fine: list[Slot]) -> tuple[Level, int, bytes]:
+    """A point's day at the level that it has come to, with more slots of 5 minutes in it: how it is to be kept."""
+    level = HOURS if day * DAY_NS < packed.mark(HOURS.mark) else MINUTES
+    kept = [slot for digest in _digest(packed, level, day, number) for slot in digest.slots]
+    both = sorted([*kept, *fine], key=lambda slot: slot.start_ns)
+    return level, day << SERIES_BITS | number, write_digest(day, coarser(both, level.length_ns), level.length_ns)
+
+
+def mend_marks(file: ReadingsFile, now_ns: int) -> None:
+    """Marks that a clock has set which was far ahead would hide all that is recorded until then: they go back.
+
+    Behind the newest summaries up to now: those of days that have not come yet are not shown any more.
+    """
+    packed, today = PackedHistory(file.db), now_ns // DAY_NS
+    if packed.mark(MINUTES.mark) <= (today + LONGEST_DAYS) * DAY_NS:
+        return
+    with transaction(file.db):
+        reached_ns = 0
+        for level in (HOURS, MINUTES):
+            reached_ns = max(reached_ns, _behind(packed, level, today))
+            packed.set_mark(level.mark, reached_ns)
+
+
+def _behind(packed: PackedHistory, level: Level, today: int) -> int:
+    """The end of the newest day up to today that has summaries of a level; 0 where there is none."""
+    query = f"SELECT max(id) FROM {level.table} WHERE id < ?"  # noqa: S608  # our own words
+    newest = packed.db.execute(query, ((today + 1) << SERIES_BITS,)).fetchone()[0]
+    return 0 if newest is None else ((newest >> SERIES_BITS) + 1) * DAY_NS
 
 
 def coarsen_day(file: ReadingsFile, day: int) -> Iterator[None]:

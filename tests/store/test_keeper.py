@@ -144,6 +144,65 @@ async def test_a_clock_that_leaps_years_ahead_costs_no_reading_and_a_box_from_a_
     assert await _days(store) == [0, 1, 91, 92, 93]
 
 
+async def test_what_comes_for_days_that_are_summaries_already_goes_into_these(store: ReadingsStore) -> None:
+    """An import of old history, while younger days have been thinned out already."""
+    clock = ManualClock(START)
+    days = Keeping(Closing(HOUR, longest_ns=6 * HOUR), 2 * DAY_NS, 8 * DAY_NS, LONG, 10**9, keeping().ranks)
+    keeper = Keeper(store, days, clock, [], nobody)
+    for n in range(3200):
+        clock.advance(300)
+        store.append("pump-1", ("p0",), (n % 10,), None, clock.wall_ns())
+        if n % 100 == 99:
+            await store.flush()
+    await keeper.turn()
+    assert await store.work(lambda file: PackedHistory(file.db).mark("hours_until_ns")) == START + 3 * DAY_NS
+    count = "SELECT count(*), count(DISTINCT id >> 24) FROM hours"
+    assert await store.work(lambda file: file.db.execute(count).fetchone()) == (3, 3)
+
+    def late(n: int) -> int:
+        """One stamp beside each of old, and before these some for which there is nothing yet."""
+        return START + (n - 500) * 300 * S + 60 * S
+
+    for n in range(4800):
+        store.append("pump-1", ("p0",), (1000 + n % 10,), None, late(n))
+        store.append("bin-1", ("p0",), (n % 7 == 0,), None, late(n))
+        if n % 100 == 99:
+            await store.flush()
+    for _ in range(2):
+        await keeper.turn()
+    span = START - 3 * DAY_NS, START + 20 * DAY_NS
+    for point, recorded in (("pump-1.p0", 3200 + 4800), ("bin-1.p0", 4800)):
+        counted = await store.query(point, *span, DAY_NS, aggregate="count")
+        assert sum(int(str(value)) for _, value, _ in counted) == recorded
+    old = await store.query("pump-1.p0", START - DAY_NS, START, DAY_NS, aggregate="max")
+    assert old[0][1] == 1009
+    both = await store.query("pump-1.p0", START + DAY_NS, START + 2 * DAY_NS, DAY_NS)
+    assert both[0][1] == pytest.approx((4.5 + 1004.5) / 2, abs=0.1)
+    assert await store.work(lambda file: len(PackedHistory(file.db).periods(to_ns=START + DAY_NS))) == 0
+
+
+async def test_what_a_clock_that_was_years_ahead_has_thinned_out_hides_nothing_that_comes_afterwards(
+    store: ReadingsStore,
+) -> None:
+    clock = ManualClock(START)
+    keeper = Keeper(store, keeping(keep_ns=2 * DAY_NS), clock, [], nobody)
+    clock.step_wall(3 * 365 * 86_400)
+    await record(store, clock, 2000, 100 * S)
+    clock.advance(14 * 86_400)
+    await keeper.turn()
+    clock.advance(14 * 86_400)
+    await keeper.turn()  # what was recorded by that time is old by it
+    assert await store.work(lambda file: PackedHistory(file.db).mark("minutes_until_ns")) > START + 3 * 365 * DAY_NS
+    clock.step_wall(-3 * 365 * 86_400)
+    begun_ns = clock.wall_ns()
+    await record(store, clock, 6000, 10 * S)
+    clock.advance(7 * 3600)
+    await keeper.turn()
+    assert keeper.figures["packed_readings"] > 2000
+    for name in EQUIPMENT:
+        assert len(await store.query(f"{name}.p0", begun_ns, begun_ns + DAY_NS)) == 1500
+
+
 async def _days(store: ReadingsStore) -> list[int]:
     """Of which summaries of 5 minutes were made."""
     found = await store.work(lambda file: file.db.execute("SELECT DISTINCT id >> 24 FROM minutes").fetchall())

@@ -19,7 +19,7 @@ from edge.store.packer import pack_upto
 from edge.store.packing import GOOD
 from edge.store.readings import ReadingsStore, open_readings
 from edge.store.readings_file import ReadingsFile
-from edge.store.retention import coarsen_day, forget_hours, oldest_day, retire_day
+from edge.store.retention import coarsen_day, forget_hours, oldest_day, retire_day, retire_late
 
 S = 10**9
 DAY = 20_454  # 1 January 2026
@@ -126,3 +126,33 @@ def test_digests_come_back_and_coarser_ones_are_those_of_the_readings(found: lis
         )  # fmt: skip
         if one.mean is not None:
             assert one.mean == pytest.approx(other.mean, abs=1e-5)
+
+
+async def test_a_crash_at_any_step_adds_what_came_late_to_its_summaries_once(store: ReadingsStore) -> None:
+    await slices(store, lambda file: retire_day(file, DAY + 1))
+    await slices(store, lambda file: coarsen_day(file, DAY))
+    points = ("level", "count", "on")
+    for n in range(600):
+        late: tuple[Value, ...] = (n % 9, 5000 + n, n % 2 == 0)
+        store.append("e", points, late, None, START - DAY_NS + n * 400 * S)
+    await store.flush()
+    await slices(store, lambda file: pack_upto(file, file.ends(0, 2**60)[-1]))
+
+    async def counted() -> list[int]:
+        spans = [
+            await store.query(f"e.{each}", START - DAY_NS, END, 10 * DAY_NS, aggregate="count") for each in points
+        ]
+        return [int(str(value)) for found in spans for _, value, _ in found]
+
+    def some(file: ReadingsFile, number: int) -> int:
+        """So many steps, then a crash."""
+        return sum(1 for _ in islice(retire_late(file) or (), number))
+
+    assert await store.work(lambda file: some(file, 0)) == 0
+    number = 1
+    while await store.work(partial(some, number=number)) == number:
+        number += 1
+    assert number > len(points), "it gets further each time, and to its end"
+    assert await counted() == [4 * 2880 + 600, 4 * 144 + 600, 4 * 144 + 600]
+    assert await store.work(lambda file: len(PackedHistory(file.db).periods(to_ns=START))) == 0
+    assert await store.work(lambda file: retire_late(file) is None)
