@@ -149,7 +149,7 @@ class Outcomes:
         device.misses += 1
         device.missed_s = self._mono_s()
         if device.misses < SILENT_AFTER:
-            self._mark(turn, Quality.UNCERTAIN_STALE if turn.misses < SILENT_AFTER else Quality.BAD_COMM)
+            self._mark(turn, _after(turn, bad=turn.misses >= SILENT_AFTER))
             self._state(device, "doubtful")
         else:
             if device.figures.state != "silent" and self._worth_a_line(device):
@@ -162,8 +162,7 @@ class Outcomes:
     def _missed_too(self, turn: Turn) -> None:
         """It was out already when its device was found not to answer: the same silence, noted once."""
         state = turn.device.figures.state
-        bad = state == "silent" or turn.misses >= SILENT_AFTER
-        self._mark(turn, Quality.BAD_COMM if bad else Quality.UNCERTAIN_STALE)
+        self._mark(turn, _after(turn, bad=state == "silent" or turn.misses >= SILENT_AFTER))
         if state == "answering":  # it has answered something else meanwhile
             self._again(turn)
 
@@ -230,3 +229,8 @@ class Outcomes:
         """How long to leave alone what has missed so many answers: 1 s after two, doubling, with jitter."""
         doubled = FIRST_PAUSE_S * 2.0 ** min(max(misses - SILENT_AFTER, 0), 16)
         return min(doubled, longest_s) * self._rng.uniform(0.75, 1.0)
+
+
+def _after(turn: Turn, *, bad: bool) -> Quality:
+    """What a time-out makes of a block. Bad ones, and those not read since the connection opened, stay bad."""
+    return Quality.BAD_COMM if bad or turn.quality in (None, Quality.BAD_COMM) else Quality.UNCERTAIN_STALE

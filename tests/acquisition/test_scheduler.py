@@ -227,6 +227,32 @@ async def test_the_next_life_of_a_connection_keeps_values_and_figures() -> None:
         assert second.poller.figures.answers == 5
 
 
+async def test_what_is_bad_becomes_no_better_by_a_further_time_out() -> None:
+    pump = device("pump", "a", "b")
+    async with standing(requests(pump)) as stand:
+        await stand.run(1.5)
+        stand.line.silent.add("pump")
+        await stand.run(30)
+        assert len(stand.said(Quality.BAD_COMM)) == 2
+        stand.batches.clear()
+        stand.line.fault = lambda r: DeviceSilent("pump: silent") if r.block.points[0].name == "b" else None
+        stand.line.silent.clear()
+        await stand.run(30)
+        assert len(stand.line.times("b")) > 3
+        assert {batch.block.points[0].name for batch in stand.batches} == {"a"}, "of b nothing better is known"
+
+
+async def test_what_an_earlier_life_of_a_connection_has_read_is_bad_until_it_is_read_again() -> None:
+    wanted = requests(device("pump", "a"))
+    async with standing(wanted) as first:
+        await first.run(5)
+    async with standing(wanted, before=first.poller, clock=first.clock) as second:
+        failing = iter([DeviceSilent("pump: no answer")])
+        second.line.fault = lambda request: next(failing, None)
+        await second.run(3)
+        assert [batch.quality for batch in second.batches][:2] == [Quality.BAD_COMM, Quality.GOOD]
+
+
 async def test_figures_show_use_and_response_of_the_last_minute() -> None:
     pump, meter = device("pump", "a"), device("meter", "m")
     wanted = [*requests(pump, wire_s=0.2), *requests(meter, period_s=2, wire_s=0.1)]
