@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import itertools
 import time
+from collections.abc import Callable
 
 from drivers.driver import Woken
 from edge.kerneltime import synchronised
@@ -60,7 +61,7 @@ class SystemClock:
         if seconds < _COARSE_S:
             await asyncio.sleep(seconds)
             return
-        now = time.monotonic()
+        now = self.mono_s()
         await self.wait(asyncio.get_running_loop().create_future(), end_of(now, seconds) - now)
 
     def wake(self, woken: Woken, seconds: float) -> None:
@@ -81,11 +82,11 @@ class SystemClock:
             moment.leave(woken)
 
     def _moment(self, seconds: float) -> _Moment:
-        now = time.monotonic()
+        now = self.mono_s()
         number = int((now + seconds - _TRUE_S) / _FINE_S) + 1
         found = self._moments.get(number)
         if found is None:
-            found = self._moments[number] = _Moment(self._moments, number)
+            found = self._moments[number] = _Moment(self._moments, number, self.mono_s)
             delay_s = number * _FINE_S - now + _EARLY_S
             found.timer = asyncio.get_running_loop().call_later(delay_s, found.come)
         return found
@@ -94,17 +95,22 @@ class SystemClock:
 class _Moment:
     """Who wakes in one thousandth of a second."""
 
-    __slots__ = ("_all", "_number", "first", "then", "timer")
+    __slots__ = ("_all", "_mono_s", "_number", "first", "then", "timer")
 
-    def __init__(self, all_: dict[int, _Moment], number: int) -> None:
+    def __init__(self, all_: dict[int, _Moment], number: int, mono_s: Callable[[], float]) -> None:
         self.first: list[Woken] = []
         self.then: list[asyncio.Future[None]] = []
         self.timer: asyncio.TimerHandle | None = None
         self._all = all_
+        self._mono_s = mono_s
         self._number = number
 
     def come(self) -> None:
-        """It is now."""
+        """It is now, unless the timer was early: some that are woken before their time would never look again."""
+        left_s = self._number * _FINE_S - self._mono_s()
+        if left_s > 0:
+            self.timer = asyncio.get_running_loop().call_later(left_s + _EARLY_S, self.come)
+            return
         del self._all[self._number]
         everybody: tuple[Woken, ...] = (*self.first, *self.then)
         for woken in everybody:

@@ -156,10 +156,11 @@ def _converter(keys: RegisterKeys, kind: Kind) -> Step | None:
         steps.append(_text)
     elif keys.type in _DIGITS:
         steps.append(_bcd)
-    elif keys.type.startswith("float"):
-        steps.append(lambda raw: raw if math.isfinite(raw) else None)
-    if scaling := _scaling(keys):
+    scaling = _scaling(keys)
+    if scaling:
         steps.append(scaling)
+    if keys.type.startswith("float"):  # a number that is finite may not be any more once it is scaled
+        steps.append(lambda raw: raw if math.isfinite(raw) else None)
     if kind != kind_of(keys):
         steps.append(_parsed(kind) if keys.type == "string" else _FINISH[kind])
     if len(steps) <= 1:

@@ -253,3 +253,9 @@ def test_the_type_follows_from_the_table_and_the_bit() -> None:
 def test_a_forbidden_range_is_written_from_low_to_high() -> None:
     with pytest.raises(ValidationError, match=r"forbidden range \[9, 3\]"):
         Limits.model_validate({"forbidden": [[9, 3]]})
+
+
+@pytest.mark.parametrize("kind", ["int", "float"])
+def test_a_number_that_scaling_makes_infinite_is_not_known(kind: Any) -> None:
+    of = keys(type="float64", scale=1000)
+    assert decode(of, struct.unpack(">4H", struct.pack(">d", 1e307)), kind) is None
