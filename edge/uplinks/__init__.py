@@ -1,7 +1,7 @@
 """Ways out of the box: each reads the readings log at its own pace, and none can hold another up.
 
 What comes in: the site file's `uplinks`, the log, the desk. What goes out: one task for each uplink, that lives
-as long as the daemon. A new destination is one file with its settings and `open_...`, and one line in `_OPEN`.
+as long as the daemon. A new destination is one file with its settings and `open_...`, and its lines in `kinds`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Protocol
 
-from drivers.driver import Clock
-from drivers.point import Point, Value
+from drivers.point import Point
 from edge.supervise import supervise
-from edge.uplinks import homeassistant, influxdb, mqtt, sparkplug, thingsboard, webhook
-from edge.uplinks.drain import Log, drain
-from edge.uplinks.journal import KIND, Bell, Clerk, Ledger, Memory, State, drain_journal
+from edge.uplinks import mqtt
+from edge.uplinks.drain import drain
+from edge.uplinks.journal import KIND, Bell, Memory, State, drain_journal
+from edge.uplinks.kinds import OPEN, UPLINKS, Around
+from edge.uplinks.pauses import Pauses
 from edge.uplinks.places import Places, owner
 from edge.uplinks.rejects import Rejects
 from edge.uplinks.shape import (
@@ -35,91 +35,14 @@ from edge.uplinks.shape import (
 
 __all__ = ["UPLINKS", "SiteView", "Uplink", "UplinkDown", "UplinkSettings", "open_uplinks", "view_of"]
 
-UPLINKS: Mapping[str, type[UplinkSettings]] = {
-    "influxdb": influxdb.Settings,
-    "mqtt": mqtt.Settings,
-    "sparkplug": sparkplug.Settings,
-    "thingsboard": thingsboard.Settings,
-    "homeassistant": homeassistant.Settings,
-    "webhook": webhook.Settings,
-}
-"""Settings of each type that a site file may name."""
+RECALL_S = 2.0
+"""A ledger that says nothing in so long keeps no readings from going out."""
 
 log = logging.getLogger(__name__)
 
 
-class Store(Log, Protocol):
-    """The readings log, as far as the uplinks use it."""
-
-    def stats(self) -> Mapping[str, float]:
-        """Where the log stands."""
-        ...
-
-
-class Desk(Protocol):
-    """What people may see and do, as far as the uplinks use it."""
-
-    def alarms(self) -> list[dict[str, Any]]:
-        """Alarms that are not normal."""
-        ...
-
-    def orders(self) -> list[dict[str, Any]]:
-        """Work orders."""
-        ...
-
-    def incidents(self) -> list[dict[str, Any]]:
-        """Incidents that are not closed."""
-        ...
-
-    def live(self, point_id: str) -> tuple[Value, str, int]:
-        """Value, quality and time of the newest reading of a point."""
-        ...
-
-    async def alarm_step(
-        self, alarm_id: str, step: str, who: str, reason: str | None = None, minutes: float | None = None
-    ) -> dict[str, Any]:
-        """Acknowledge, shelve, unshelve or reset one alarm."""
-        ...
-
-    async def write_point(
-        self, point_id: str, value: Value, who: str, reason: str, for_s: float | None = None
-    ) -> dict[str, Any]:
-        """Write a value, for a time where `for_s` says so."""
-        ...
-
-
-class House(Protocol):
+class House(Around, Protocol):
     """The daemon, as far as the uplinks use it."""
-
-    @property
-    def site(self) -> Any:
-        """The checked site file."""
-        ...
-
-    @property
-    def clock(self) -> Clock:
-        """Time."""
-        ...
-
-    @property
-    def store(self) -> Store:
-        """The readings log."""
-        ...
-
-    @property
-    def ledger(self) -> Ledger:
-        """What happened."""
-        ...
-
-    @property
-    def clerk(self) -> Clerk:
-        """Who writes it down."""
-        ...
-
-    @property
-    def desk(self) -> Desk:
-        """The desk."""
-        ...
 
     @property
     def uplinks(self) -> MutableMapping[str, Uplink]:
@@ -137,7 +60,7 @@ class Uplink:
         self._store = house.store
         self._memory = Memory(name, house.ledger, house.clerk)
         self._rejects = Rejects(name, self._memory, house.clock)
-        self._open = partial(_OPEN[settings.type], name, settings, view_of(house.site), house, refusal, self._memory)
+        self._open = partial(OPEN[settings.type], name, settings, view_of(house.site), house, refusal, self._memory)
         self._bell = Bell()
         self._sender: Sender | None = None
         self._waiting: tuple[int | None, float] = None, 0.0  # stamp of the oldest, and since when it has been that
@@ -187,15 +110,33 @@ class Uplink:
         }
 
     async def _once(self) -> None:
-        await self._memory.open()
+        recalled = asyncio.create_task(self._recall(), name=f"uplink[{self.name}] ledger")
+        try:
+            await asyncio.wait({recalled}, timeout=RECALL_S)
+            await self._opened(recalled)
+        finally:
+            recalled.cancel()
+
+    async def _recall(self) -> None:
+        """Return once it is known what was kept of this uplink in the ledger, however often that must be tried."""
+        pauses = Pauses(f"{self.name}, ledger", self._clock)
+        while not self._memory.opened:
+            try:
+                await self._memory.open()
+            except Exception as error:  # of a disk in trouble
+                down = UplinkDown(f"what is kept of it cannot be read: {error}")
+                await pauses.after(down, "readings go out, what happened waits")
+        pauses.over()
         await self._note_move()
+
+    async def _opened(self, recalled: asyncio.Task[None]) -> None:
         oldest = await self._store.read_after(self._store.cursor(self.name), 1)  # known though it cannot be opened
         self._stats.oldest_ns = oldest[0].time_ns if oldest else None
         async with self._open() as sender:
             self._sender = sender
             self._rejects.of(sender.stats)
             try:
-                await self._lanes(sender)
+                await self._lanes(sender, recalled)
             except ExceptionGroup as group:
                 raise group.exceptions[0] from None  # whoever supervises tells staff of one reason
             finally:
@@ -212,17 +153,21 @@ class Uplink:
             log.warning("uplink %s leads to another far end now; what was sent until now is only there", self.name)
             await self._memory.note({"event": "moved", "last_row_there": rows})
 
-    async def _lanes(self, sender: Sender) -> None:
+    async def _lanes(self, sender: Sender, recalled: asyncio.Task[None]) -> None:
         """Readings, and beside them what happened, until one of them fails."""
         async with asyncio.TaskGroup() as lanes:
-            if isinstance(sender, Journalling):
-                journal = drain_journal(self.name, sender, self._memory, self._clock, sender.stats, self._bell)
-                lanes.create_task(journal, name=f"uplink[{self.name}] journal")
+            lanes.create_task(self._journal(sender, recalled), name=f"uplink[{self.name}] journal")
             await drain(
                 self._store, self.name, sender.send, self._clock, sender.stats,
                 limit=sender.batch, linger_s=sender.linger_s, backlog_rate=self.settings.backlog_rate,
                 confirmed=self._rejects.settle,
             )  # fmt: skip
+
+    async def _journal(self, sender: Sender, recalled: asyncio.Task[None]) -> None:
+        """What happened, where this uplink carries it; not before it is known how much of it is told."""
+        await recalled
+        if isinstance(sender, Journalling):
+            await drain_journal(self.name, sender, self._memory, self._clock, sender.stats, self._bell)
 
     def _failed(self, reason: str) -> None:
         self._stats.state, self._stats.last_error = "down", reason
@@ -285,78 +230,3 @@ def _point_view(point: Point) -> PointView:
     labels = {code: text.to_body() for code, text in point.labels.items()} if point.labels else None
     title = point.title.to_body()
     return PointView(point.unit, title, point.kind, point.writable, point.counter, point.low, point.high, labels)
-
-
-def _open_influxdb(
-    name: str, settings: influxdb.Settings, site: SiteView, house: House, refusal: type[Exception], memory: Memory
-) -> AbstractAsyncContextManager[Sender]:
-    del house, refusal, memory  # nothing comes in by this way
-    return influxdb.open_influxdb(name, settings, site)
-
-
-def _open_mqtt(
-    name: str, settings: mqtt.Settings, site: SiteView, house: House, refusal: type[Exception], memory: Memory
-) -> AbstractAsyncContextManager[Sender]:
-    del memory
-    return mqtt.open_mqtt(
-        name, settings, site, house.clock,
-        current_alarms=house.desk.alarms, current_orders=house.desk.orders,
-        current_incidents=house.desk.incidents,
-        write=house.desk.write_point, refusal=refusal,
-    )  # fmt: skip
-
-
-def _open_sparkplug(
-    name: str, settings: sparkplug.Settings, site: SiteView, house: House, refusal: type[Exception], memory: Memory
-) -> AbstractAsyncContextManager[Sender]:
-    return sparkplug.open_sparkplug(
-        name, settings, site, house.clock,
-        live=house.desk.live, newest=lambda: int(house.store.stats()["last_seq"]),
-        bdseq=sparkplug.Bdseq(
-            memory.get("bdseq") if memory.knows("bdseq") else None, lambda number: memory.keep(bdseq=number)
-        ),
-        current_alarms=house.desk.alarms, write=house.desk.write_point, refusal=refusal,
-    )  # fmt: skip
-
-
-def _open_thingsboard(
-    name: str, settings: thingsboard.Settings, site: SiteView, house: House, refusal: type[Exception], memory: Memory
-) -> AbstractAsyncContextManager[Sender]:
-    del memory
-    return thingsboard.open_thingsboard(
-        name, settings, site, house.clock,
-        live=house.desk.live, current_alarms=house.desk.alarms, write=house.desk.write_point,
-        step=house.desk.alarm_step, refusal=refusal,
-    )  # fmt: skip
-
-
-def _open_homeassistant(
-    name: str,
-    settings: homeassistant.Settings,
-    site: SiteView,
-    house: House,
-    refusal: type[Exception],
-    memory: Memory,
-) -> AbstractAsyncContextManager[Sender]:
-    del memory
-    return homeassistant.open_homeassistant(
-        name, settings, site, house.clock,
-        live=house.desk.live, current_alarms=house.desk.alarms, write=house.desk.write_point, refusal=refusal,
-    )  # fmt: skip
-
-
-def _open_webhook(
-    name: str, settings: webhook.Settings, site: SiteView, house: House, refusal: type[Exception], memory: Memory
-) -> AbstractAsyncContextManager[Sender]:
-    del refusal, memory
-    return webhook.open_webhook(name, settings, site, house.clock)
-
-
-_OPEN: Mapping[str, Callable[..., AbstractAsyncContextManager[Sender]]] = {
-    "influxdb": _open_influxdb,
-    "mqtt": _open_mqtt,
-    "sparkplug": _open_sparkplug,
-    "thingsboard": _open_thingsboard,
-    "homeassistant": _open_homeassistant,
-    "webhook": _open_webhook,
-}

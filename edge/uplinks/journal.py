@@ -62,6 +62,7 @@ class Memory:
         self._name = name
         self._clerk = clerk
         self._body: dict[str, Any] | None = None
+        self._said: dict[str, Any] = {}  # before it was known what there is: that is not written over
 
     @property
     def opened(self) -> bool:
@@ -69,26 +70,33 @@ class Memory:
         return self._body is not None
 
     async def open(self) -> None:
-        """Remember; the first time only."""
+        """Remember; the first time only. Raises whatever the ledger raises that cannot be read."""
         if self._body is None:
-            self._body = dict((await self.ledger.load(KIND)).get(self._name, {}))
+            self._body = {**(await self.ledger.load(KIND)).get(self._name, {}), **self._said}
+            if self._said:
+                await self.keep()
 
     def get(self, key: str) -> int:
         """A number; 0 where none was kept."""
-        return int((self._body or {}).get(key, 0))
+        return int(self._known.get(key, 0))
 
     def text(self, key: str) -> str:
         """Words; empty where none were kept."""
-        return str((self._body or {}).get(key, ""))
+        return str(self._known.get(key, ""))
 
     def knows(self, key: str) -> bool:
         """Whether it was kept."""
-        return key in (self._body or {})
+        return key in self._known
+
+    @property
+    def _known(self) -> dict[str, Any]:
+        return self._said if self._body is None else self._body
 
     async def keep(self, **facts: int | str) -> None:
-        """Write numbers or words down; on the disk when this returns."""
-        self._body = {**(self._body or {}), **facts}
-        await self._clerk.keep({(KIND, self._name): dict(self._body)})
+        """Write numbers or words down; on the disk when this returns, or as soon as it is known what there is."""
+        self._known.update(facts)
+        if self._body is not None:
+            await self._clerk.keep({(KIND, self._name): dict(self._body)})
 
     async def note(self, body: dict[str, Any]) -> None:
         """Write into the journal what staff may ask for later."""
@@ -117,14 +125,15 @@ async def drain_journal(
 ) -> NoReturn:
     """Send what the journal has of the sender's kinds and what comes, for ever; ends by cancellation only."""
     ledger = memory.ledger
-    if not memory.knows("journal"):
-        newest = await ledger.journal(limit=1, newest_first=True)
-        await memory.keep(journal=newest[0][0] if newest else 0)
     pauses, unread = Pauses(f"{name}, journal", clock), Pauses(f"{name}, journal", clock)
     position = memory.get("journal")
     while True:
         rung = bell.armed()  # before the look, so that nothing falls between
         try:
+            if not memory.knows("journal"):
+                newest = await ledger.journal(limit=1, newest_first=True)
+                position = newest[0][0] if newest else 0
+                await memory.keep(journal=position)
             found = await ledger.journal(after=position, limit=BATCH)
         except Exception as error:  # of a disk in trouble; readings go on meanwhile
             await unread.after(UplinkDown(f"the journal cannot be read: {error}"), "what happened waits in it")

@@ -53,8 +53,11 @@ class Rejects:
         self._stats, self._counted = stats, stats.rejected
 
     async def settle(self) -> None:
-        """Write down what has been added since the last call; on the disk when this returns."""
-        if self._stats.rejected == self._counted:
+        """Write down what has been added since the last call; on the disk when this returns.
+
+        Where the ledger cannot be read, it is counted here until it can.
+        """
+        if self._stats.rejected == self._counted or not self._memory.opened:
             return
         total = self.total
         self._said += self._stats.rejected - self._counted

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from drivers.point import Text, Value
 from edge.clock import ManualClock
+from edge.store.ledger import StoreError
 from edge.store.readings import ReadingsStore, open_readings
 from edge.uplinks import UPLINKS, Uplink, open_uplinks, view_of
 from edge.uplinks.shape import EquipmentView, PointView
 from tests.support import eventually, free_port
-from tests.uplinks.books import Books
+from tests.uplinks.books import Books, Entry
 
 
 class House:
@@ -136,6 +139,85 @@ async def test_a_name_that_leads_to_another_far_end_says_what_only_the_one_befor
     await life(bucket="another", token="t2", gzip=False)
     assert len(books.entries) == 1
     assert store.cursor("cloud") == 5
+
+
+def passing(clock: ManualClock, reached: bool) -> bool:
+    """Time goes on until something is so."""
+    if not reached:
+        clock.advance(0.5)
+    return reached
+
+
+class Unreadable(Books):
+    """Books that cannot be read until they can."""
+
+    readable = False
+
+    async def load(self, kind: str) -> dict[str, dict[str, Any]]:
+        if not self.readable:
+            raise StoreError("ledger.db cannot be read: disk I/O error")
+        return await super().load(kind)
+
+    async def journal(self, *given: Any, **more: Any) -> list[tuple[int, Entry]]:
+        if not self.readable:
+            raise StoreError("ledger.db cannot be read: disk I/O error")
+        return await super().journal(*given, **more)
+
+
+async def test_readings_go_on_while_the_ledger_cannot_be_read_and_what_happened_is_told_afterwards(
+    store: ReadingsStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.uplinks.RECALL_S", 0.05)
+    heard: list[dict[str, Any]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        body = await request.json()
+        refused = [item for item in body.get("readings", []) if item["values"]["pressure"] < 0]
+        heard.append(body)
+        return web.Response(status=422 if refused else 200)
+
+    async with serving(take) as url:
+        books = Unreadable()
+        house = House(store, hook={"type": "webhook", "url": url})
+        house.ledger = house.clerk = books
+        where = house.site.uplinks["hook"].where()
+        books.state["uplink", "hook"] = {"journal": 1, "rejected": 5, "where": where, "reject_reason": "400: before"}
+        books.add("alarm", "told-before")
+        books.add("alarm", "pump-1.dry")
+        [*_, (name, run)] = open_uplinks(house)
+        task = asyncio.create_task(run(), name=name)
+        for value in (1.5, -1.0):
+            store.append("pump-1", ("pressure",), (value,), None, house.clock.wall_ns())
+        await eventually(lambda: passing(house.clock, store.cursor("hook") == 2))
+        assert house.uplinks["hook"].status()["state"] == "up"
+        assert not any("events" in body for body in heard)
+        assert books.state["uplink", "hook"] == {
+            "journal": 1, "rejected": 5, "where": where, "reject_reason": "400: before",
+        }  # fmt: skip
+        books.readable = True
+        await eventually(lambda: passing(house.clock, any("events" in body for body in heard)))
+        assert [each["subject"] for body in heard for each in body.get("events", [])] == ["pump-1.dry"]
+        store.append("pump-1", ("pressure",), (2.5,), None, house.clock.wall_ns())
+        await eventually(lambda: passing(house.clock, store.cursor("hook") == 3))
+        kept = books.state["uplink", "hook"] or {}
+        assert (kept["journal"], kept["rejected"]) == (2, 6)
+        assert (kept["where"], kept["reject_reason"]) == (where, "422: ")
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@asynccontextmanager
+async def serving(take: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    """A web server of one page; its address."""
+    app, port = web.Application(), free_port()
+    app.router.add_post("/hook", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield f"http://127.0.0.1:{port}/hook"
+    finally:
+        await runner.cleanup()
 
 
 async def test_uplinks_whose_far_ends_are_away_say_why_and_what_waits(store: ReadingsStore) -> None:
