@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.uplinks import influxdb, mqtt
+from edge.uplinks import influxdb, session
 from tests.faults.far_ends import Broker, FarEnd, Influx, Victoria
 from tests.faults.outages import outages
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
 async def test_a_server_that_goes_and_comes_costs_no_reading(
     kind: type[FarEnd], way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt, "CONFIRM_S", 0.2)  # so that a pause is longer than we wait for a confirmation
+    monkeypatch.setattr(session, "CONFIRM_S", 0.2)  # so that a pause is longer than we wait for a confirmation
     monkeypatch.setattr(influxdb, "TIMEOUT_MS", 200)
     counts = await outages(kind(tmp_path), way, 3, tmp_path)
     assert counts.recorded > 100
