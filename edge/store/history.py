@@ -69,7 +69,7 @@ class History:
                 packed = PackedHistory(file.db, file.rot)
                 old: list[Run] = [*digests(packed, equipment, point, since_ns, asked.to_ns)]
                 old += packed.chunks(equipment, point, since_ns, asked.to_ns, packed.mark(MINUTES.mark))
-                waiting = file.readings(equipment, point, since_ns, asked.to_ns, until)
+                waiting = file.groups.readings(equipment, point, since_ns, asked.to_ns, until)
                 return answer(asked, old, chain(waiting, fresh))
 
         return await self._read(search, answer(asked, (), fresh))
@@ -105,7 +105,7 @@ class History:
                     first, upto = min(times), max(first, min(times) + 1)
                 upto = min(upto, first + width)
                 found = packed.samples(first, upto) if first < upto else []
-                rows = chain(file.rows_between(first, upto, until), newest) if first < upto else ()
+                rows = chain(file.groups.rows_between(first, upto, until), newest) if first < upto else ()
                 return upto, _merged(found, rows, wanted, first, upto)
 
         return await self._read(search, (end, _merged([], newest, wanted, begin, end)))
@@ -120,7 +120,7 @@ def _wider(width: int, found: int) -> int:
 
 def _stretch(file: ReadingsFile, packed: PackedStretch, begin: int, end: int) -> tuple[int, int]:
     """The next stretch of time with committed rows, in which few of them lie; (end, end) if there is none."""
-    low, high = file.next_span(begin)
+    low, high = file.groups.next_span(begin)
     fresh = (end, end) if low is None or high is None or low >= end else (max(low, begin), min(high + 1, end))
     old = packed.next(begin, end)
     if fresh[0] > old[0]:

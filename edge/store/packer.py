@@ -72,10 +72,10 @@ def pack_upto(file: ReadingsFile, upto: int, now_ns: int = 2**62) -> Iterator[No
     """
     packed = PackedHistory(file.db)
     after = packed.mark()
-    ends = file.ends(after, upto)
+    ends = file.groups.ends(after, upto)
     weights: dict[str, int] = {}
     for end in ends:
-        for equipment, readings in file.weights(end).items():
+        for equipment, readings in file.groups.weights(end).items():
             weights[equipment] = weights.get(equipment, 0) + readings
         yield
     if not weights:
@@ -86,7 +86,7 @@ def pack_upto(file: ReadingsFile, upto: int, now_ns: int = 2**62) -> Iterator[No
         rows: dict[str, list[PackedRow]] = {equipment: [] for equipment in group}
         numbers: dict[tuple[str, tuple[str, ...]], tuple[int, ...]] = {}
         for end in ends:
-            for row in file.rows_of(end, rows.keys()):
+            for row in file.groups.rows_of(end, rows.keys()):
                 rows[row.equipment].append(_numbered(row, packed, numbers))
             yield
         for equipment in group:
@@ -173,7 +173,7 @@ def delete_packed(file: ReadingsFile) -> Iterator[None]:
     packed = PackedHistory(file.db)
     while packed.sweep():
         yield
-    ends = file.ends(0, packed.mark())
+    ends = file.groups.ends(0, packed.mark())
     for place in range(0, len(ends), DELETED):
         with transaction(file.db):
             file.forget(ends[place : place + DELETED][-1])

@@ -35,7 +35,7 @@ class Reader:
 
     def points(self) -> set[str]:
         """Ids of all points that were ever recorded."""
-        return self._file.points()
+        return self._file.groups.points()
 
     def pages(self, points: Sequence[str] | None, from_ns: int, to_ns: int) -> Iterator[list[Sample]]:
         """See `ReadingsStore.history`. Raises StoreError."""

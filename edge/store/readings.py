@@ -196,7 +196,7 @@ class ReadingsStore:
         if oldest is None or seq < oldest - 1:
             nothing: list[Row] = []
             before = min(bound for bound in (oldest, self._held, LAST_NS) if bound is not None)
-            older = await self._read(lambda file: file.read_after(seq, before, limit), nothing)
+            older = await self._read(lambda file: file.groups.read_after(seq, before, limit), nothing)
             newer = (older + newer)[:limit]
         if newer:
             self._given = max(self._given, newer[-1].seq)

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.clock import ManualClock
+from edge.store.group_table import SPAN_GROUPS
 from edge.store.packer import Closing, closed, pack_upto
 from edge.store.readings import ReadingsStore, open_readings
-from edge.store.readings_file import SPAN_GROUPS
 
 COMMIT_S, LONGEST_S = 1.0, 30.0
 MONTH_S = 30 * 86_400

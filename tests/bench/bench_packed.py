@@ -39,7 +39,7 @@ async def pack(store: ReadingsStore) -> tuple[float, list[float]]:
 
     def work(file: ReadingsFile) -> None:
         began = time.perf_counter()
-        for _ in pack_upto(file, file.ends(0, 2**62)[-1]):
+        for _ in pack_upto(file, file.groups.ends(0, 2**62)[-1]):
             now = time.perf_counter()
             steps.append(now - began)
             began = now

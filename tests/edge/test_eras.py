@@ -147,7 +147,7 @@ async def test_two_kills_before_the_time_is_known_cost_what_was_not_written_and_
     async with box.daemon() as daemon:
         await daemon.read(3)
         await daemon.store.flush()
-        held = await daemon.store.work(lambda file: file.read_after(0, None, 100))
+        held = await daemon.store.work(lambda file: file.groups.read_after(0, None, 100))
         assert [row.values[0] for row in held] == [*range(1, 6), *range(8, 13), *range(15, 18)]
         assert {row.qualities for row in held} == {UNKNOWN}
         assert [row.time_ns for row in held] == sorted(row.time_ns for row in held)
@@ -212,7 +212,7 @@ async def test_a_kill_between_stamping_and_writing_so_down_stamps_nothing_twice(
         monkeypatch.setattr(first.ledger, "commit", full)
         await first.eras.tick()
         assert len(await first.ledger.load("era")) == 1
-        assert ages(await first.store._read(lambda file: file.read_after(0, None, 10), [])) == [4, 3, 2, 1, 0]
+        assert ages(await first.store._read(lambda file: file.groups.read_after(0, None, 10), [])) == [4, 3, 2, 1, 0]
         assert box.sent == []
     monkeypatch.undo()
     async with box.daemon() as second:

@@ -128,7 +128,7 @@ def stamps(log: Path, box: BoxTime, answered: Mapping[int, Sequence[float]]) -> 
     `uncertain/clock`; and in order they are always."""
     found, wall_s = Stamps(), time.time() - time.monotonic()
     with closing(ReadingsFile(log, read_only=True)) as file:
-        rows = [row for row in file.read_after(0, None, 2**31) if COUNTER in row.points]
+        rows = [row for row in file.groups.read_after(0, None, 2**31) if COUNTER in row.points]
     newest: dict[str, int] = {}
     for row in rows:
         place = row.points.index(COUNTER)

@@ -269,7 +269,7 @@ def _marks(path: Path) -> dict[int, Mark]:
     except StoreError:  # killed before its tables were made
         return {}
     with closing(file):
-        rows = file.read_after(0, None, 2**31)
+        rows = file.groups.read_after(0, None, 2**31)
     found = {}
     for row in rows:
         if COUNTER in row.points:

@@ -148,7 +148,7 @@ async def packed(path: Path) -> None:
                 store.append(equipment, ("n", "m"), (n, n / 7), None, DAY + n * 10**9)
             if n % 100 == 99:
                 await store.flush()
-        await store.work(lambda file: list(pack_upto(file, file.ends(0, 2 * ROWS)[-1])))
+        await store.work(lambda file: list(pack_upto(file, file.groups.ends(0, 2 * ROWS)[-1])))
 
 
 def rot(path: Path, column: str, chance: random.Random, number: int) -> None:

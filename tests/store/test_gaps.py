@@ -63,7 +63,7 @@ async def test_rows_that_were_let_go_wait_for_nobody(tmp_path: Path) -> None:
             await store.flush()
 
         def shed(file: ReadingsFile, equipment: str, groups: slice) -> int:
-            return file.shed(file.ends(0, 2**62)[groups], {equipment}, lambda gone: None)
+            return file.shed(file.groups.ends(0, 2**62)[groups], {equipment}, lambda gone: None)
 
         whole = len(await counted(store))
         assert await store.work(lambda file: shed(file, "light-1", slice(0, 12))) == 300

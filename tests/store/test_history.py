@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.store import readings_file
+from edge.store import group_table
 from edge.store.history import Sample
 from edge.store.readings import ReadingsStore, open_readings
 from edge.store.steps import Aggregate
@@ -85,7 +85,7 @@ async def test_all_points_come_where_none_is_named_and_none_where_there_is_none(
 async def test_times_that_stepped_back_and_forth_and_long_gaps_come_in_order(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readings_file, "SPAN_GROUPS", 2)
+    monkeypatch.setattr(group_table, "SPAN_GROUPS", 2)
     times = [500, 600, 100, 100, 700, 10**15, 200, 650, 100, 2 * 10**15, 3, 800]
     async with open_readings(path, LONG_S) as store:
         for n, time_ns in enumerate(times):

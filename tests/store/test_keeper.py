@@ -212,7 +212,7 @@ async def _days(store: ReadingsStore) -> list[int]:
 async def _newer(store: ReadingsStore, from_ns: int) -> int:
     """Readings that are kept as they were."""
     periods = await store.work(lambda file: PackedHistory(file.db).periods())
-    fresh = await store.work(lambda file: sum(len(row.values) for row in file.read_after(0, None, 10**6)))
+    fresh = await store.work(lambda file: sum(len(row.values) for row in file.groups.read_after(0, None, 10**6)))
     return sum(each.readings for each in periods if each.first_ns >= from_ns) + fresh
 
 

@@ -58,7 +58,7 @@ async def record(store: ReadingsStore, rows: int, seed: int = 1, late: float = 0
 
 async def pack(store: ReadingsStore, upto: int) -> None:
     def work(file: ReadingsFile) -> None:
-        for _ in pack_upto(file, file.ends(0, upto)[-1]):
+        for _ in pack_upto(file, file.groups.ends(0, upto)[-1]):
             assert not file.db.in_transaction
 
     await store.work(work)
@@ -85,7 +85,7 @@ async def test_what_is_packed_comes_back_exactly_and_the_rows_are_gone(store: Re
         await pack(store, given[upto].seq)
         for point in POINTS:
             assert list(map(repr, await store.query(point, 0, END))) == list(map(repr, readings(given, point)))
-    left = await store.work(lambda file: file.ends(0, given[2800].seq))
+    left = await store.work(lambda file: file.groups.ends(0, given[2800].seq))
     assert left == []
     assert await store.work(lambda file: file.db.execute("SELECT count(*) FROM sweeps").fetchone()[0]) == 0
 
@@ -152,7 +152,7 @@ async def test_a_crash_at_any_step_loses_and_doubles_nothing(store: ReadingsStor
     def some(file: ReadingsFile, stop: int) -> bool:
         """As a start after a crash, and then so many steps; whether there was nothing left to pack."""
         assert list(delete_packed(file)) is not None
-        ends = file.ends(0, given[-1].seq)
+        ends = file.groups.ends(0, given[-1].seq)
         steps = pack_upto(file, ends[-1]) if ends else iter(())
         return all(step < stop for step, _ in enumerate(steps))
 

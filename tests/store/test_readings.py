@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge.clock import ManualClock
-from edge.store import layouts, readings_file
+from edge.store import group_table, layouts, readings_file
 from edge.store.readings import ReadingsStore, Row, StoreError, StoreFault, open_readings
 from tests.support import eventually
 
@@ -71,7 +71,7 @@ async def test_a_caught_up_uplink_is_woken_with_the_row_and_does_not_touch_the_f
 ) -> None:
     async with open_readings(path, LONG_S) as store:
         put(store, 0)
-        monkeypatch.setattr(readings_file.ReadingsFile, "read_after", None)
+        monkeypatch.setattr(group_table.GroupTable, "read_after", None)
         waiting = asyncio.create_task(store.wait_after(1))
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -233,13 +233,13 @@ async def test_a_long_query_does_not_hold_up_a_commit(path: Path, monkeypatch: p
         put(store, 0)
         released = asyncio.Event()
         loop = asyncio.get_running_loop()
-        taken = readings_file.ReadingsFile.readings
+        taken = group_table.GroupTable.readings
 
         def slow(*arguments: object) -> object:
             asyncio.run_coroutine_threadsafe(released.wait(), loop).result(10)
             return taken(*arguments)  # type: ignore[arg-type]  # handed through
 
-        monkeypatch.setattr(readings_file.ReadingsFile, "readings", slow)
+        monkeypatch.setattr(group_table.GroupTable, "readings", slow)
         asking = asyncio.create_task(store.query("pump-1.n", 0, 10))
         await asyncio.sleep(0)
         await asyncio.wait_for(store.flush(), 5)

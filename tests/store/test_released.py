@@ -105,7 +105,7 @@ async def record_and_pack(store: ReadingsStore, day: int) -> None:
     for row in recorded(day):
         store.append(*row)
     await store.flush()
-    await store.work(lambda file: list(pack_upto(file, file.ends(0, 2**60)[-1])))
+    await store.work(lambda file: list(pack_upto(file, file.groups.ends(0, 2**60)[-1])))
 
 
 def test_the_file_has_chunks_of_both_kinds_without_a_sum(path: Path) -> None:
@@ -152,7 +152,7 @@ async def test_hours_over_summaries_minutes_and_hours_are_those_of_what_was_give
 
 
 async def test_what_is_packed_now_stands_beside_it(store: ReadingsStore, path: Path) -> None:
-    await store.work(lambda file: list(pack_upto(file, file.ends(0, 2**60)[-1])))
+    await store.work(lambda file: list(pack_upto(file, file.groups.ends(0, 2**60)[-1])))
     await record_and_pack(store, NEXT)
     assert kinds(path) == {0, 1, 0x66, 0x99}
     for point in POINTS:

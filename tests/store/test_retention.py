@@ -40,7 +40,7 @@ async def store(tmp_path: Path) -> AsyncIterator[ReadingsStore]:
                 store.append("e", ("count", "on", "text"), (n // 20, n % 40 == 0, f"t{n % 3}"), None, time_ns)
             if n % 960 == 959:
                 await store.flush()
-                await slices(store, lambda file: pack_upto(file, file.ends(0, 2**60)[-1]))
+                await slices(store, lambda file: pack_upto(file, file.groups.ends(0, 2**60)[-1]))
         await store.flush()
         yield store
 
@@ -136,7 +136,7 @@ async def test_a_crash_at_any_step_adds_what_came_late_to_its_summaries_once(sto
         late: tuple[Value, ...] = (n % 9, 5000 + n, n % 2 == 0)
         store.append("e", points, late, None, START - DAY_NS + n * 400 * S)
     await store.flush()
-    await slices(store, lambda file: pack_upto(file, file.ends(0, 2**60)[-1]))
+    await slices(store, lambda file: pack_upto(file, file.groups.ends(0, 2**60)[-1]))
 
     async def counted() -> list[int]:
         spans = [
