@@ -69,6 +69,7 @@ class MqttNorth(Session):
         self._status = f"{self._base}/status"
         self._topics: dict[str, str] = {}
         self._changed = Changes[Body | None]()  # by topic
+        self._standing: set[str] = set()  # topics on which there is something to show, by the newest that is known
         super().__init__(name, settings, clock, f"courtyard-{site.id}-{name}")
 
     # What goes out
@@ -97,7 +98,9 @@ class MqttNorth(Session):
     def announce(self, kind: str, key: str, body: Body | None) -> None:
         """Show an alarm, order or incident as it stands now; None: there is nothing more to show. Does not wait."""
         if kind in self._current:
-            self._changed.add(self._shown_on(kind, key), body)
+            topic = self._shown_on(kind, key)
+            (self._standing.discard if _over(body) else self._standing.add)(topic)
+            self._changed.add(topic, body)
 
     async def _show_changes(self, client: Outbox) -> None:
         while True:
@@ -105,7 +108,7 @@ class MqttNorth(Session):
                 await self._show(client, topic, body)
 
     async def _show(self, client: Outbox, topic: str, body: Body | None) -> None:
-        over = body is None or _over(body)
+        over = _over(body)
         if body is not None:
             await self.say(client, topic, to_json(body), retain=not over)
         if over:
@@ -124,10 +127,15 @@ class MqttNorth(Session):
         """Online; everything as it stands; then the ear to the ground."""
         await self.say(client, self._status, to_json({"state": "online"}), retain=True)
         self._changed = Changes()  # what has changed meanwhile stands in what there is now
-        for kind, current in self._current.items():
-            for body in list(current()):
-                if not _over(body):
-                    await self._show(client, self._shown_on(kind, str(body["id"])), body)
+        standing = {
+            self._shown_on(kind, str(body["id"])): body
+            for kind, current in self._current.items()
+            for body in current()
+            if not _over(body)
+        }
+        self._standing = set(standing)
+        for topic, body in standing.items():
+            await self._show(client, topic, body)
         await self.hears(client, *(f"{self._base}/{kind}s/+" for kind in self._current))
         if self._write is not None:
             await self.hears(client, f"{self._base}/+/+/set")
@@ -141,17 +149,17 @@ class MqttNorth(Session):
 
     async def hear(self, client: Outbox, message: aiomqtt.Message) -> None:
         """A command, or what the broker still shows from before."""
-        levels = message.topic.value.removeprefix(f"{self._base}/").split("/")
+        topic, payload = message.topic.value, bytes_of(message)
+        levels = topic.removeprefix(f"{self._base}/").split("/")
         if len(levels) == 3 and levels[2] == "set":
-            await self._command(client, f"{levels[0]}.{levels[1]}", bytes_of(message), retained=message.retain)
-        elif len(levels) == 2 and message.retain and bytes_of(message):
-            self._tidy(levels[0].removesuffix("s"), levels[1])
-
-    def _tidy(self, kind: str, key: str) -> None:
-        """Take away what the broker still shows from before, if it is over."""
-        shown = self._current.get(kind)
-        if shown is not None and not any(_topic(str(body["id"])) == key and not _over(body) for body in shown()):
-            self.announce(kind, key, None)
+            await self._command(client, f"{levels[0]}.{levels[1]}", payload, retained=message.retain)
+        elif (
+            len(levels) == 2
+            and message.retain
+            and payload
+            and not (topic in self._standing or topic in self._changed)
+        ):
+            self._changed.add(topic, None)  # shown from before, and over
 
     async def _command(self, client: Outbox, point: str, payload: bytes, *, retained: bool) -> None:
         """Begin to carry it out; what cannot be is answered before the next one is looked at."""
@@ -199,8 +207,8 @@ def open_mqtt(
     return lasting(MqttNorth(name, settings, site, clock, current, write, refusal))
 
 
-def _over(body: Body) -> bool:
-    return str(body.get("state", "")).lower() in OVER
+def _over(body: Body | None) -> bool:
+    return body is None or str(body.get("state", "")).lower() in OVER
 
 
 def _topic(text: str) -> str:

@@ -52,6 +52,9 @@ class Changes(Generic[T]):
         self._waiting[key] = change
         self._some.set()
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._waiting
+
     async def taken(self) -> dict[str, T]:
         """All that there is, as soon as there is something."""
         await self._some.wait()
