@@ -21,10 +21,12 @@ from typing import TypeVar
 from drivers.driver import Clock
 from drivers.point import Value
 from edge.clock import SystemClock
+from edge.store.cursors import Cursors
 from edge.store.database import StoreError, StoreFault, damaged
 from edge.store.disk import Disk
 from edge.store.gaps import Gaps
 from edge.store.history import History, Sample
+from edge.store.mishap import Mishap
 from edge.store.packing import clean
 from edge.store.readings_file import ReadingsFile, Row, Standing
 from edge.store.span import Reading
@@ -43,7 +45,6 @@ WAITING_VALUES = 1_000_000
 FULL = 1_000
 """Values (a row counts 8 more) that are worth a commit of their own: some pages of the file. With fewer the pages
 that every commit writes anew would cost more than the readings."""
-LONGEST_PAUSE_S = 30.0
 
 T = TypeVar("T")
 
@@ -69,14 +70,11 @@ class ReadingsStore:
         self._held: int | None = None
         self._given = 0
         self._gaps = Gaps()
-        self._floor = 0  # rows up to here went away with a damaged file
-        self._positions: dict[str, int] = {}
-        self._durable: dict[str, int] = {}
+        self._cursors = Cursors()
         self._waiters: list[asyncio.Future[None]] = []
-        self._failing: str | None = None
-        self._damage: str | None = None
+        self._mishap = Mishap(path, commit_s)
         self._fault: BaseException | None = None
-        self._commit_s = self._pause_s = commit_s
+        self._commit_s = commit_s
         self._longest_s = max(longest_s, commit_s)
         self._clock = clock
         self._full: asyncio.Future[None] | None = None  # waited for by whoever commits
@@ -215,24 +213,24 @@ class ReadingsStore:
 
     def cursor(self, name: str) -> int:
         """The number up to which `name` has everything; 0 for a new one: from the start. Ask each time."""
-        return max(self._positions.get(name, 0), self._floor)
+        return self._cursors.of(name)
 
     def advance(self, name: str, seq: int) -> None:
         """Note that `name` has everything up to `seq`; durable with the commit that holds row `seq`."""
-        self._positions[name] = max(self._positions.get(name, 0), min(seq, self._last))
+        self._cursors.advance(name, min(seq, self._last))
 
     def drop_cursor(self, name: str) -> None:
         """Forget an uplink that is no longer in the site file."""
-        self._positions.pop(name, None)
+        self._cursors.drop(name)
 
     def cursors(self) -> dict[str, int]:
         """All cursors that there are, by name."""
-        return dict(self._positions)
+        return self._cursors.all()
 
     def behind(self, seq: int) -> int:
         """How many rows lie after `seq`."""
         first = self._first if self._before is None else self._before.first_seq
-        low = max(seq, first - 1, self._floor)
+        low = max(seq, first - 1, self._cursors.floor)
         return max(0, self._last - low - self._gaps.missing(low, self._last)) if low < self._last else 0
 
     async def count_anew(self) -> None:
@@ -271,9 +269,7 @@ class ReadingsStore:
     @property
     def trouble(self) -> str | None:
         """What staff should know about the log; None where all is well."""
-        rotten = self._disk.rotten
-        found = f"{rotten} parts of {self.path.name} cannot be read any more, and are left out"
-        return self._failing or self._damage or (found if rotten else None)
+        return self._mishap.text(self._disk.rotten)
 
     def stats(self) -> dict[str, float]:
         """Counts since the start, and where the log stands."""
@@ -316,15 +312,15 @@ class ReadingsStore:
                 else:
                     raise
             else:
-                self._recovered()
+                self._mishap.over(self._tail.lost)
 
     async def _begin(self) -> None:
         """Open the file and take up where it stands."""
-        standing, reserved, self._gaps = await self._disk.begin(self._last + RESERVE, first=self._before is None)
-        self._durable = dict(standing.cursors)
-        if self._before is None:  # rows that came before this had provisional numbers, from 1
+        first = self._before is None
+        standing, reserved, self._gaps = await self._disk.begin(self._last + RESERVE, first=first)
+        self._cursors.opened(standing.cursors, first=first)
+        if first:  # rows that came before this had provisional numbers, from 1
             self._before = standing
-            self._positions = dict(standing.cursors)
             self._first = standing.reserved + 1
             self._last = self._tail.shift(standing.reserved) or standing.last_seq
             self._tail.committed = standing.last_seq
@@ -339,7 +335,7 @@ class ReadingsStore:
             self._wake()
         rows = self._tail.uncommitted()
         upto = rows[-1].seq if rows else self._tail.committed
-        cursors = self._moved(upto)
+        cursors = self._cursors.moved(upto)
         if not rows and not cursors:
             return
         began = perf_counter()
@@ -349,17 +345,7 @@ class ReadingsStore:
         self._interval_s, self._committed_s = now_s - self._committed_s, now_s
         self._counts["commits"] += 1
         self._tail.commit(upto)
-        for name, seq in cursors.items():
-            if seq is None:
-                self._durable.pop(name, None)
-            else:
-                self._durable[name] = seq
-
-    def _moved(self, upto: int) -> dict[str, int | None]:
-        """Cursors that differ from what the file has, none of them beyond row `upto`."""
-        wanted = {name: min(seq, upto) for name, seq in self._positions.items()}
-        moved: dict[str, int | None] = {n: seq for n, seq in wanted.items() if self._durable.get(n) != seq}
-        return moved | dict.fromkeys(self._durable.keys() - wanted.keys())
+        self._cursors.written(cursors)
 
     async def _work(self, work: Callable[[ReadingsFile], T]) -> T:
         """Called under the lock."""
@@ -376,35 +362,22 @@ class ReadingsStore:
 
     def _failed(self, what: str) -> None:
         self._counts["failed_commits"] += 1
-        first = self._failing is None
-        self._failing = (
-            f"{self.path} {what}: free space on, or check, the disk under {self.path.parent}; "
-            f"{self._tail.waiting()} batches wait in memory, {self._tail.lost} are lost"
-        )
-        self._pause_s = min(self._pause_s * 2, max(LONGEST_PAUSE_S, self._commit_s))
-        if first:
-            log.error("%s", self._failing)
-
-    def _recovered(self) -> None:
-        if self._failing is not None:
-            log.warning("%s is written again; %d batches were lost", self.path, self._tail.lost)
-        self._failing = None
-        self._pause_s = self._commit_s
+        self._mishap.failed(what, self._tail.waiting(), self._tail.lost)
 
     async def _replace(self, error: sqlite3.Error) -> None:
         """Set a damaged file aside and begin a new one with the rows that are in memory. Called under the lock."""
         try:
             aside = await self._disk.set_aside()
-            self._damage = f"{self.path.name} was damaged ({error}), set aside as {aside.name}; a new one was begun"
-            log.error("%s", self._damage)
-            self._floor = self._last if self._tail.oldest is None else self._tail.oldest - 1
-            self._tail.committed = min(self._tail.committed, self._floor)
+            self._mishap.replaced(error, aside)
+            floor = self._last if self._tail.oldest is None else self._tail.oldest - 1
+            self._cursors.floor = floor
+            self._tail.committed = min(self._tail.committed, floor)
             await self._begin()
             await self._write()
         except (OSError, sqlite3.DatabaseError) as second:
             self._failed(f"was damaged and cannot be begun anew ({second})")
         else:
-            self._recovered()
+            self._mishap.over(self._tail.lost)
 
     async def _read(self, work: Callable[[ReadingsFile], T], nothing: T) -> T:
         number = self._disk.opened
@@ -429,9 +402,9 @@ class ReadingsStore:
         `longest_s`.
         """
         while True:
-            await self._clock.sleep(self._pause_s)
+            await self._clock.sleep(self._mishap.pause_s)
             spare_s = self._longest_s - self._commit_s
-            if self._failing is None and spare_s > 0 and self._tail.weight < FULL:
+            if not self._mishap.failing and spare_s > 0 and self._tail.weight < FULL:
                 self._full = asyncio.get_running_loop().create_future()
                 await self._clock.wait(self._full, spare_s)
                 self._full = None
