@@ -7,6 +7,7 @@ forerunner by itself.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import socket
 import ssl
@@ -92,12 +93,35 @@ def connection(
         clean_session=True,
         tls_context=context,
         will=will,
+        logger=_saying_once(),
         timeout=CONNECT_S,
         keepalive=30,
         max_queued_incoming_messages=queued,
         max_inflight_messages=IN_FLIGHT,
         socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],  # else each burst waits 40 ms for an ACK
     )
+
+
+class _Once(logging.Filter):
+    """What the library says of each message (too many wait) is said of the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = str(record.msg)[:20]  # numbers come behind
+        known = kind in self._said
+        self._said.add(kind)
+        return not known
+
+
+def _saying_once() -> logging.Logger:
+    """A log for one connection."""
+    made = logging.Logger(__name__)
+    made.parent = logging.getLogger(__name__)
+    made.addFilter(_Once())
+    return made
 
 
 def cut(client: Outbox) -> None:

@@ -30,6 +30,9 @@ LONGEST_PAUSE_S = 30.0
 RETAINED = "a retained command would be carried out at every connect; publish it without retain"
 LOOK_AGAIN_S = 1.0
 """How often `drain` asks whether the connection is back; the connection has its own pauses."""
+DENIED = 128
+"""Answers to a subscription from here on say no."""
+UNHEARD = "does not let us listen to {}; allow it there"
 AT_ONCE = 20
 """Errands (commands, requests) that may be under way at a time; more are refused."""
 
@@ -79,6 +82,7 @@ class Session(ABC):
         self.clock = clock
         self._settings = settings
         self._identifier = identifier
+        self._deaf: set[str] = set()  # topics that the broker has not let us listen to
         self._client: Outbox | None = None
         self._connected: Outbox | None = None  # also before rows may be sent
         self._why = "not connected"
@@ -148,9 +152,15 @@ class Session(ABC):
         if info.rc:
             raise aiomqtt.MqttCodeError(info.rc, "Could not publish message")
 
-    async def hears(self, client: Outbox, *topics: str) -> None:
-        """Subscribe with QoS 1. Raises MqttError."""
-        await surely(client.subscribe([(topic, 1) for topic in topics]))
+    async def hears(self, client: Outbox, *topics: str) -> bool:
+        """Subscribe with QoS 1; whether the broker allows any of it, told once where not all. Raises MqttError."""
+        codes: Iterable[Any] = await surely(client.subscribe([(topic, 1) for topic in topics]))
+        answers = zip(topics, codes, strict=True)
+        denied = {topic for topic, code in answers if getattr(code, "value", code) >= DENIED}
+        for topic in sorted(denied - self._deaf):
+            log.warning("uplink %s: %s %s", self.name, self.where(), UNHEARD.format(topic))
+        self._deaf |= denied
+        return len(denied) < len(topics)
 
     async def all_taken(self, client: Outbox, topic: str) -> None:
         """Return once the broker has read everything that was published before. Raises UplinkDown.

@@ -27,7 +27,7 @@ from drivers.units import Seconds
 from edge import __version__
 from edge.uplinks.broker import CommandSettings, Level
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import LOOK_AGAIN_S, RETAINED, Session, bytes_of, lasting, surely
+from edge.uplinks.session import LOOK_AGAIN_S, RETAINED, UNHEARD, Session, bytes_of, lasting, surely
 from edge.uplinks.shape import Body, Live, Row, SiteView, UplinkDown, Write
 from edge.uplinks.sparkplug_host import PrimaryHost
 from edge.uplinks.sparkplug_node import NAMESPACE, REBIRTH, Message, Node, Order
@@ -146,8 +146,8 @@ class Sparkplug(Session):
         await self.hears(client, self._node.topic("NCMD"))
         if self._mine.commands:
             await self.hears(client, self._node.topic("DCMD", "+"))
-        if self._mine.primary_host:
-            await self.hears(client, *self._host.topics)
+        if self._mine.primary_host and not await self.hears(client, *self._host.topics):
+            raise aiomqtt.MqttError(f"it {UNHEARD.format(self._host.topics[0])}")
         self._forget(self.lost_s)
         async with self._turn:
             if self._mine.primary_host:

@@ -20,6 +20,7 @@ from edge.clock import SystemClock
 from edge.store.readings import ReadingsStore, Row, open_readings
 from edge.uplinks.drain import drain
 from edge.uplinks.mqtt import MqttNorth, Refusal, Settings, open_mqtt
+from edge.uplinks.outbox import Outbox
 from edge.uplinks.shape import EquipmentView, SiteView, UplinkDown
 from tests.support import eventually, free_port, need, running
 
@@ -250,6 +251,39 @@ async def test_a_flood_of_bad_commands_is_answered_one_by_one(mosquitto: tuple[s
         await eventually(lambda: uplink.refused == 200)
         assert most - before < 5, "no task for each"
         assert uplink.stats.state == "up"
+
+
+@pytest.mark.service
+async def test_commands_that_are_too_many_to_be_looked_at_are_told_once(
+    mosquitto: tuple[str, int], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MqttNorth, "queued", 5)
+    hand = Hand()
+    async with ear(mosquitto) as others, north(mosquitto, commands=True, write=hand.write) as uplink:
+        for number in range(300):
+            others.client._client.publish(f"courtyard/maple/light-{number}/on/set", b"{", 0)
+        await eventually(lambda: "queue is full" in caplog.text)
+        await others.say("light-1/on/set", "{")
+        await eventually(lambda: others.on("light-1/on/result"))
+        assert uplink.stats.state == "up"
+    assert caplog.text.count("queue is full") == 1
+
+
+@pytest.mark.service
+async def test_a_broker_that_does_not_let_us_listen_is_named_and_readings_go_all_the_same(
+    mosquitto: tuple[str, int], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def denied(client: Outbox, topics: Any) -> list[int]:
+        return [128 if topic.endswith("/set") else 1 for topic, _ in topics]
+
+    monkeypatch.setattr(Outbox, "subscribe", denied)
+    async with ear(mosquitto) as others, north(mosquitto, commands=True, write=Hand().write) as uplink:
+        await uplink.send([row(1)], late=False)
+        await eventually(lambda: others.on("light-1/readings"))
+    said = f"broker 127.0.0.1:{mosquitto[1]} does not let us listen to courtyard/maple/+/+/set; allow it there"
+    assert [record.getMessage() for record in caplog.records if "listen to" in record.getMessage()] == [
+        f"uplink north: {said}"
+    ]
 
 
 @pytest.mark.service

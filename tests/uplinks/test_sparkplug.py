@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from edge.store.readings import open_readings
 from edge.uplinks import session, sparkplug, sparkplug_node
+from edge.uplinks.outbox import Outbox
 from edge.uplinks.shape import UplinkDown
 from edge.uplinks.sparkplug import Settings
 from edge.uplinks.sparkplug_payload import DataType
@@ -43,6 +45,18 @@ async def test_a_site_is_born_tells_and_dies_before_it_leaves(mosquitto: tuple[s
         await others.until(lambda: others.host.kinds[-1] == "NDEATH")
         assert not others.host.online
         assert others.host.kinds == ["NBIRTH", "DBIRTH", "DDATA", "NDATA", "NDEATH"]
+
+
+@pytest.mark.service
+async def test_a_broker_that_hides_the_primary_host_is_the_reason_and_not_the_host(
+    mosquitto: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def denied(client: Outbox, topics: Any) -> list[int]:
+        return [128 if "STATE" in topic else 1 for topic, _ in topics]
+
+    monkeypatch.setattr(Outbox, "subscribe", denied)
+    async with Gateway(mosquitto, primary_host="ops").uplink() as uplink:
+        await eventually(lambda: "does not let us listen to spBv1.0/STATE/ops" in (uplink.stats.last_error or ""))
 
 
 @pytest.mark.service
