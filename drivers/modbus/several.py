@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import cast
 
-from drivers.driver import Clock
+from drivers.driver import BadAnswer, Clock, DeviceSilent
 from drivers.modbus.frames import HEADER, LARGEST_TCP, MBAP, Asked, BrokenFrame, TcpGate
 from drivers.modbus.keys import Limits, TcpSettings, UnitKeys
 from drivers.modbus.link import DEAF, ModbusLink
@@ -148,6 +148,7 @@ class SeveralWire(Wire):
 
     def data_received(self, data: bytes) -> None:
         """Bytes, in any pieces."""
+        self.quiet_since_s = self.now_s()
         for transaction, found in self._several.answers(data):
             answer, _ = self._answers.get(transaction, (None, 0.0))
             if answer is None or answer.done():
@@ -242,6 +243,13 @@ class SeveralLink(ModbusLink):
                 await self._renew()
             finally:
                 self._turn.leave()
+
+    def _unanswered(self, who: str, unit: int, pdu: bytes, timeout_s: float) -> DeviceSilent | BadAnswer:
+        """What a time-out means: nothing of the peer, where others were heard while this one was out."""
+        silent = super()._unanswered(who, unit, pdu, timeout_s)
+        if self._wire.now_s() - self._wire.quiet_since_s < timeout_s:
+            self._unheard = 0
+        return silent
 
     def _new_wire(self) -> Wire:
         self._several.clear()

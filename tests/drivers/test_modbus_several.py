@@ -221,6 +221,22 @@ async def test_a_peer_that_says_nothing_for_long_is_connected_to_anew_once() -> 
         assert [(await task).values for task in tasks] == [(1000,), (2000,), (3000,), (4000,)]
 
 
+async def test_units_that_die_together_do_not_cost_their_neighbours_the_connection() -> None:
+    devices = [unit(n) for n in range(1, 7)]
+    async with standing(devices, max_in_flight=6) as stand:
+        dead = await stand.ask(0, 1, 2, 3)
+        (alive,) = await stand.ask(4)
+        stand.peer.answer(4)
+        assert (await alive).values == (5000,)
+        await asyncio.sleep(0.8 * TIMEOUT_S)
+        (out,) = await stand.ask(5)
+        assert {type(each) for each in await asyncio.gather(*dead, return_exceptions=True)} == {DeviceSilent}
+        (again,) = await stand.ask(4)
+        stand.peer.answer(-2, -1)
+        assert [(await each).values for each in (out, again)] == [(6000,), (5000,)]
+        assert stand.peer.connections == 1
+
+
 async def test_a_pause_of_the_profile_is_left_free_at_its_unit_only() -> None:
     slow, quick = unit(1, pause="100ms"), unit(2)
     async with standing([slow, quick]) as stand:
