@@ -14,7 +14,7 @@ from drivers.driver import BadAnswer, Clock, DeviceSilent
 from drivers.modbus.doubt import CLEAR, Doubts
 from drivers.modbus.frames import SHORTEST_RTU, Asked, BrokenFrame, RtuGate
 from drivers.modbus.keys import RegisterKeys, RtuSettings, RtuTcpSettings
-from drivers.modbus.link import DEAF, Kept, ModbusLink
+from drivers.modbus.link import Kept, ModbusLink
 from drivers.modbus.planner import ReadRequest
 from drivers.point import Batch, Device
 
@@ -123,7 +123,7 @@ class LineLink(ModbusLink):
                     await owing[1].wait()
             self._owing.pop(unit, None)
         await self._quiet(max(pause_s, self._line.silence_s))
-        if self._unheard >= DEAF and not self._serial:
+        if not self._serial and self._gone():
             await self._renew()
 
     def _unanswered(self, who: str, unit: int, pdu: bytes, timeout_s: float) -> DeviceSilent | BadAnswer:

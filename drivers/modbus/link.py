@@ -201,7 +201,7 @@ class ModbusLink(ABC):
     async def _before(self, unit: int, pause_s: float) -> None:
         """What must be before the next request goes out."""
         await self._quiet(pause_s)
-        if self._unheard >= DEAF:
+        if self._gone():
             await self._renew()
 
     async def _quiet(self, pause_s: float) -> None:
@@ -211,8 +211,14 @@ class ModbusLink(ABC):
             while (wait_s := until_s - self._wire.now_s()) > 0:  # noqa: ASYNC110  # a timer may be a bit early
                 await asyncio.sleep(wait_s)
 
+    def _gone(self) -> bool:
+        """Whether a network peer has hung up because nothing was asked, or says nothing at all any more."""
+        return self._wire.dropped or self._unheard >= DEAF
+
     async def _renew(self) -> None:
         """Connect anew where nothing has come for long: a peer that has vanished, or hangs, says nothing for ever.
+
+        Likewise where it has hung up because nothing was asked for long: that is no fault.
 
         Raises `ConnectionDown` where that fails, so that devices are only silent while their gateway is there.
         """

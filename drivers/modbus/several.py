@@ -16,7 +16,7 @@ from typing import cast
 from drivers.driver import BadAnswer, Clock, DeviceSilent
 from drivers.modbus.frames import HEADER, LARGEST_TCP, MBAP, Asked, BrokenFrame, TcpGate
 from drivers.modbus.keys import Limits, TcpSettings, UnitKeys
-from drivers.modbus.link import DEAF, ModbusLink
+from drivers.modbus.link import ModbusLink
 from drivers.modbus.planner import ReadRequest
 from drivers.modbus.tcp import TcpLink
 from drivers.modbus.wire import Wire, expire
@@ -160,8 +160,7 @@ class SeveralWire(Wire):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The peer has hung up: all that is out ends at once."""
-        self.transport = None
-        self._deadlines.waiting.discard(self)
+        self._lost(waited_for=bool(self._answers))
         for answer, _ in self._answers.values():
             if not answer.done():
                 answer.set_exception(ConnectionResetError())
@@ -237,7 +236,7 @@ class SeveralLink(ModbusLink):
             await asyncio.sleep(wait_s)
         if self._turn.taken:  # it is made anew just now
             await self._turn.free()
-        if self._unheard >= DEAF:
+        if self._gone():
             self._turn.taken = True
             try:
                 await self._renew()

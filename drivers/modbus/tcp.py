@@ -52,7 +52,7 @@ class TcpLink(ModbusLink):
     def ask(self, request: ReadRequest, timeout_s: float | None, told: Told) -> bool:
         """As `read`, but `told` is called with what comes of it; False where something must be waited for first."""
         turn = self._turn
-        if turn.taken or self._unheard or request.pause_s:
+        if turn.taken or self._unheard or request.pause_s or self._wire.transport is None:
             return False
         turn.taken = True
         self._begin(request, timeout_s, told)

@@ -24,6 +24,9 @@ from drivers.modbus.reasons import not_open
 
 _SETUP_S = 10.0
 """A serial port is open or refused at once; only this program itself can be so late."""
+_IDLE_S = 10.0
+"""Many peers hang up where nothing has been asked for a while. One that does so sooner has a reason: another client,
+say."""
 _DEAD_S = 20
 """A TCP peer that acknowledges nothing for so long is gone."""
 
@@ -48,8 +51,8 @@ class Wire(asyncio.Protocol):
     """The open medium. One exchange at a time: the caller holds the turn."""
 
     __slots__ = (
-        "_answer", "_begin", "_deadlines", "_due_s", "_gate", "_loop", "_made", "begun_s", "now_s", "quiet_since_s",
-        "sent_s", "transport",
+        "_answer", "_begin", "_deadlines", "_due_s", "_gate", "_loop", "_made", "begun_s", "dropped", "now_s",
+        "quiet_since_s", "sent_s", "transport",
     )  # fmt: skip
 
     def __init__(self, gate: Gate) -> None:
@@ -60,7 +63,9 @@ class Wire(asyncio.Protocol):
         self.begun_s: float | None = None
         """How long after the request the first byte of the newest answer came; None where none has."""
         self.sent_s = 0.0
-        """When the newest request left."""
+        """When the newest request left, or the connection was made."""
+        self.dropped = False
+        """The peer has hung up after nothing had been asked for long."""
         self._gate = gate
         self._loop = asyncio.get_running_loop()
         self.now_s = precise(self._loop)
@@ -180,6 +185,7 @@ class Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Open."""
         self.transport = cast(asyncio.Transport, transport)
+        self.sent_s = self.now_s()
         self._deadlines.waiting.add(self)
         _watch_peer(transport.get_extra_info("socket"))
         if not self._made.done():
@@ -210,10 +216,15 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The peer has hung up, or the adapter is gone: an exchange that is out ends at once."""
+        waited_for = self._answer is not None and not self._answer.done()
+        self._lost(waited_for=waited_for)
+        if self._answer is not None and waited_for:
+            self._answer.set_exception(ConnectionResetError())
+
+    def _lost(self, *, waited_for: bool) -> None:
+        self.dropped = not waited_for and self.now_s() - max(self.quiet_since_s, self.sent_s) > _IDLE_S
         self.transport = None
         self._deadlines.waiting.discard(self)
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionResetError())
 
 
 class TcpWire(Wire):

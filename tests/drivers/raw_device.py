@@ -136,6 +136,8 @@ class Stand:
         self.device, self.link, self.clock, self.settings = device, link, clock, settings
         self.send: Callable[[bytes], object] = lambda data: pytest.fail("not connected")
         """Bytes from the device that nobody asked for."""
+        self.hang_up: Callable[[], object] = lambda: pytest.fail("not on a network")
+        self.server: asyncio.Server = cast(asyncio.Server, None)
 
     def request(self, *points: Point, unit: int = 1) -> ReadRequest:
         (request,) = plan(self.settings, [equipment(*points, unit=unit)])
@@ -181,6 +183,9 @@ async def tcp(*, rtu: bool = False, **more: Any) -> AsyncIterator[Stand]:
     def say(data: bytes) -> None:
         writers[-1].write(data)
 
+    def hang_up() -> None:
+        writers[-1].close()
+
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     driver = RTU_TCP if rtu else TCP
@@ -197,6 +202,8 @@ async def tcp(*, rtu: bool = False, **more: Any) -> AsyncIterator[Stand]:
         async with driver.open("pump-room", settings, [], clock) as link:
             stand = Stand(device, cast(ModbusLink, link), clock, cast(Any, settings))
             stand.send = say
+            stand.hang_up = hang_up
+            stand.server = server
             yield stand
         await asyncio.gather(*filter(None, handlers))
 

@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
-from drivers.driver import BriskLink, DeviceSilent
+from drivers.driver import BriskLink, ConnectionDown, DeviceSilent
 from drivers.modbus.deadlines import deadlines
 from drivers.point import Quality
-from tests.drivers.raw_device import MEDIA, PRESSURE, point, pty, tcp
+from tests.drivers.raw_device import MEDIA, PRESSURE, SPEED, Stand, equipment, point, pty, tcp
+from tests.support import eventually
 
 ALL = MEDIA | {"several": lambda **more: tcp(max_in_flight=4, **more)}
 
@@ -105,3 +106,58 @@ async def test_the_line_is_left_quiet_after_an_answer_that_was_owed_too(medium: 
         stand.send(stand.device.release())
         await reading
         assert loop.time() - said_s >= 0.1
+
+
+NETWORKS = {name: each for name, each in ALL.items() if name != "pty"}
+
+
+async def dropped(stand: Stand, after_s: float) -> None:
+    """The peer hangs up, so long after anything was asked."""
+    wire = stand.link._wire
+    wire.quiet_since_s = wire.sent_s = wire.now_s() - after_s
+    stand.hang_up()
+    await eventually(lambda: wire.transport is None)
+
+
+@pytest.mark.parametrize("medium", NETWORKS)
+async def test_a_peer_that_has_hung_up_while_nothing_was_asked_is_connected_to_anew(medium: str) -> None:
+    """Many close a connection on which nothing has come for a minute; a meter may be read once in two."""
+    async with NETWORKS[medium]() as stand:
+        request = stand.request(PRESSURE)
+        stand.device.registers[10] = 7
+        await stand.link.read(request)
+        await dropped(stand, 60)
+        assert (await stand.link.read(request)).values == (7,)
+        await dropped(stand, 60)
+        assert await stand.link.write(equipment(), SPEED, 9) == 9
+        assert [pdu[1] for pdu in stand.device.asked].count(6) == 1
+
+
+async def test_a_brisk_request_to_a_peer_that_has_hung_up_is_to_be_waited_for() -> None:
+    async with tcp() as stand:
+        link, request = stand.link, stand.request(PRESSURE)
+        assert isinstance(link, BriskLink)
+        await dropped(stand, 60)
+        told: list[object] = []
+        assert not link.ask(request, None, told.append)
+        await link.read(request)
+        assert not told
+
+
+@pytest.mark.parametrize("medium", NETWORKS)
+async def test_a_peer_that_has_gone_while_nothing_was_asked_is_a_connection_down(medium: str) -> None:
+    async with NETWORKS[medium]() as stand:
+        stand.server.close()
+        await dropped(stand, 60)
+        with pytest.raises(ConnectionDown, match="refuses the connection"):
+            await stand.link.read(stand.request(PRESSURE))
+
+
+@pytest.mark.parametrize("medium", NETWORKS)
+async def test_a_peer_that_hangs_up_soon_after_it_was_asked_is_a_connection_down(medium: str) -> None:
+    """It may serve one client only, and now another one: two that take it from each other must be told of."""
+    async with NETWORKS[medium]() as stand:
+        await stand.link.read(stand.request(PRESSURE))
+        await dropped(stand, 1)
+        with pytest.raises(ConnectionDown, match="how many clients it serves"):
+            await stand.link.read(stand.request(PRESSURE))
