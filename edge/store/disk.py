@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge.store.database import DatabaseThread, StoreError, open_reading, set_aside
-from edge.store.gaps import Gaps
+from edge.store.gaps import Gap, Gaps
 from edge.store.readings_file import ReadingsFile, Row, Standing
 
 JUMP = 1 << 30
@@ -108,9 +108,9 @@ class Disk:
         """See `ReadingsFile.reserve`. The file must be open."""
         await self._writer.run(partial(self._open_file().reserve, seq))
 
-    async def commit(self, rows: Sequence[Row], cursors: Mapping[str, int | None]) -> None:
+    async def commit(self, rows: Sequence[Row], cursors: Mapping[str, int | None], gap: Gap | None = None) -> None:
         """See `ReadingsFile.commit`. The file must be open."""
-        await self._writer.run(partial(self._open_file().commit, rows, cursors))
+        await self._writer.run(partial(self._open_file().commit, rows, cursors, gap))
 
     async def write(self, work: Callable[[ReadingsFile], T]) -> T:
         """Do `work` in the writer's thread, between two commits; they wait for it. The file must be open."""

@@ -31,6 +31,13 @@ class Gaps:
     """All gaps of a log; none overlaps another."""
 
     def __init__(self, gaps: Iterable[Gap] = ()) -> None:
+        self._take(gaps)
+
+    def add(self, gap: Gap) -> None:
+        """One more."""
+        self._take([*self._gaps, gap])
+
+    def _take(self, gaps: Iterable[Gap]) -> None:
         self._gaps = sorted(gaps)
         self._ends = [gap.last_seq for gap in self._gaps]
         self._sums = list(accumulate((gap.missing for gap in self._gaps), initial=0))

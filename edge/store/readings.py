@@ -24,7 +24,7 @@ from edge.clock import SystemClock
 from edge.store.cursors import Cursors
 from edge.store.database import StoreError, StoreFault, damaged
 from edge.store.disk import Disk
-from edge.store.gaps import Gaps
+from edge.store.gaps import Gap, Gaps
 from edge.store.history import History, Sample
 from edge.store.mishap import Mishap
 from edge.store.packing import clean
@@ -338,14 +338,22 @@ class ReadingsStore:
         cursors = self._cursors.moved(upto)
         if not rows and not cursors:
             return
+        gap = self._lost_before(rows)
         began = perf_counter()
-        await self._disk.commit(rows, cursors)
+        await self._disk.commit(rows, cursors, gap)
+        if gap is not None:
+            self._gaps.add(gap)
         self._commit_took_s = perf_counter() - began
         now_s = self._clock.mono_s()
         self._interval_s, self._committed_s = now_s - self._committed_s, now_s
         self._counts["commits"] += 1
         self._tail.commit(upto)
         self._cursors.written(cursors)
+
+    def _lost_before(self, rows: Sequence[Row]) -> Gap | None:
+        """Numbers of the rows that had to go before these could be written."""
+        first = max(self._tail.committed, self._first - 1) + 1
+        return Gap(first, rows[0].seq - 1, rows[0].seq - first) if rows and rows[0].seq > first else None
 
     async def _work(self, work: Callable[[ReadingsFile], T]) -> T:
         """Called under the lock."""

@@ -178,14 +178,19 @@ class ReadingsFile:
         self._db.execute("DELETE FROM gaps WHERE first_seq >= ? AND last_seq <= ?", (first_seq, last_seq))
         self._db.executemany("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?)", gaps)
 
-    def commit(self, rows: Sequence[Row], cursors: Mapping[str, int | None]) -> None:
-        """Append rows and move cursors (None: forget) in one transaction: all of it or nothing."""
+    def commit(self, rows: Sequence[Row], cursors: Mapping[str, int | None], gap: Gap | None = None) -> None:
+        """Append rows and move cursors (None: forget) in one transaction: all of it or nothing.
+
+        `gap`: the numbers right before the rows, where they stand for none.
+        """
         written = False
         try:
             groups = self.groups.pack(rows)
             with transaction(self._db) as db:
                 self.groups.insert(groups)
                 self._layouts.write_fresh()
+                if gap is not None:
+                    self._note_gaps(gap.first_seq, gap.last_seq, [gap])
                 for name, seq in cursors.items():
                     if seq is None:
                         db.execute("DELETE FROM cursors WHERE name = ?", (name,))

@@ -385,6 +385,20 @@ async def test_what_waits_in_memory_is_bounded_and_what_goes_is_counted(
         await store.flush()
         assert store.stats()["waiting_rows"] == 0
         assert numbers(await store.read_after(0, 100)) == list(range(40, 50))
+        assert store.behind(0) == 10, "what is lost waits for no uplink"
+        with monkeypatch.context() as patch:
+            broken(patch, sqlite3.OperationalError("attempt to write a readonly database"))
+            for n in range(50, 100):
+                put(store, n)
+            await store.flush()
+        put(store, 100)
+        await store.flush()
+        assert store.behind(0) == 10 + 10
+        last = store.last_seq
+    async with open_readings(path, LONG_S) as store:
+        assert store.last_seq == last
+        assert store.behind(0) == 10 + 10
+        assert numbers(await store.read_after(0, 100)) == [*range(40, 50), *range(91, 101)]
 
 
 async def test_a_file_that_cannot_be_opened_is_tried_again_and_uplinks_wait_for_their_cursors(path: Path) -> None:
