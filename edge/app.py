@@ -97,7 +97,6 @@ async def _opened(site: Site, state: Path, clock: Clock) -> AsyncIterator[tuple[
     host, port = site.console.address()
     token = site.console.token.get_secret_value() if site.console.token else None
     async with AsyncExitStack() as stack:
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
         stack.enter_context(state_lock(state))
         refuse_newer_state(state)
         ledger = await stack.enter_async_context(open_ledger(state / LEDGER))

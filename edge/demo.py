@@ -26,6 +26,7 @@ from edge.house import House
 from edge.loop import settled
 from edge.site import Site
 from edge.site_file import load_site
+from edge.store.lock import make_folder
 from edge.terminal import Terminal
 from simulators.model import SimConnection, SimEquipment
 from simulators.scenario import load_scenario
@@ -123,12 +124,12 @@ async def demo(arguments: argparse.Namespace) -> int:
     """The simulated community and the daemon on it, until Ctrl-C or `--for`."""
     state = arguments.state or default_state()
     port = free_port(DEFAULT_PORT) if arguments.port is None else arguments.port
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _log_to(state / "demo.log")
     stop = asyncio.Event()
     overrides = {"console": {"listen": f"127.0.0.1:{port}"}}
     terminal = Terminal(state)
     try:
+        make_folder(state)
+        _log_to(state / "demo.log")
         with stop_on_signals(stop):
             async with simulated(
                 CONFIG / "site.yaml",

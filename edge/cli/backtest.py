@@ -51,6 +51,7 @@ from edge.cli.command import (
     print_table,
     result,
     span,
+    times,
 )
 from edge.cli.progress import progress
 from edge.cli.words import word, words
@@ -87,7 +88,6 @@ class _Past:
     """A site and what was recorded of it in a span."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        from edge.console.timespan import parse_time_ns
         from edge.site_file import load_site
 
         state, config = _place(arguments)
@@ -96,11 +96,9 @@ class _Past:
         except Faulty as faulty:
             raise Ended(WRONG, f"{faulty.faults[0]} (courtyard check shows all)") from None
         zone = self.site.info.timezone
-        try:
-            self.end_ns = parse_time_ns(arguments.end, zone) if arguments.end else time.time_ns()
-            self.begin_ns = parse_time_ns(arguments.start, zone) if arguments.start else self.end_ns - WEEK_NS
-        except ValueError as error:
-            raise Ended(WRONG, str(error)) from None
+        start, end = times(arguments, zone)
+        self.end_ns = time.time_ns() if end is None else end
+        self.begin_ns = self.end_ns - WEEK_NS if start is None else start
         if self.begin_ns >= self.end_ns:
             raise Ended(USAGE, "--from is not before --to; swap them")
         self.path = state / "readings.db"

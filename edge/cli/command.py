@@ -72,6 +72,19 @@ def span(parser: argparse.ArgumentParser, since: str, until: str = "now") -> Non
         parser.add_argument(name, dest=where, default=None, metavar="T", help=f"ISO 8601 or Unix time ({default})")
 
 
+def times(arguments: argparse.Namespace, zone: str) -> tuple[int | None, int | None]:
+    """What `span` was given, in Unix ns; None where nobody says. A time without an offset is in `zone`."""
+    from edge.console.timespan import parse_time_ns
+
+    found: list[int | None] = []
+    for name, text in (("--from", arguments.start), ("--to", arguments.end)):
+        try:
+            found.append(parse_time_ns(text, zone) if text else None)
+        except ValueError as error:
+            raise Ended(USAGE, f"{name}: {error}") from None
+    return found[0], found[1]
+
+
 def signature(parser: argparse.ArgumentParser) -> None:
     """The option that says who acts."""
     parser.add_argument(

@@ -21,7 +21,7 @@ from typing import Any
 from drivers.document import Faulty, nearest
 from edge.cli.backup import print_note, store_errors
 from edge.cli.client import Client, NoDaemon, connect, in_path
-from edge.cli.command import OK, USAGE, WRONG, Ended, Subparsers, command, options, span
+from edge.cli.command import OK, USAGE, WRONG, Ended, Subparsers, command, options, span, times
 from edge.cli.formats import LATEST_NS, WRITERS, Names, Told, Write
 from edge.cli.progress import progress
 
@@ -75,6 +75,7 @@ def _export(arguments: argparse.Namespace) -> int:
         raise Ended(USAGE, "say which points: --point P, with * and ? for any text, or --all")
     if arguments.format == "parquet" and arguments.output is None:
         raise Ended(USAGE, "Parquet is no text for a terminal: say --output FILE")
+    times(arguments, "UTC")  # a mistake in it is told before a daemon is looked for
     with store_errors(), _source(arguments) as source:
         points = None if arguments.all else _chosen(arguments.point, source.points)
         start, end = _span(arguments, source.zone)
@@ -177,19 +178,11 @@ def _chosen(asked: Sequence[str], known: Sequence[str]) -> list[str]:
 
 
 def _span(arguments: argparse.Namespace, zone: str) -> tuple[int, int]:
-    from edge.console.timespan import parse_time_ns
-
-    try:
-        end = parse_time_ns(arguments.end, zone) if arguments.end else time.time_ns()
-        start = (
-            parse_time_ns(arguments.start, zone)
-            if arguments.start
-            else -LATEST_NS
-            if arguments.all
-            else end - HOUR_NS
-        )
-    except ValueError as error:
-        raise Ended(WRONG, str(error)) from None
+    start, end = times(arguments, zone)
+    if end is None:
+        end = time.time_ns()
+    if start is None:
+        start = -LATEST_NS if arguments.all else end - HOUR_NS
     if start > end:
         raise Ended(USAGE, "--from is after --to; swap them")
     return start, end

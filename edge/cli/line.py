@@ -1,6 +1,6 @@
 """A line named on the command line: a connection of a site file, or a URL where there is no site file yet.
 
-    modbus-tcp://10.0.0.5:502     serial:///dev/ttyUSB0     rtu-tcp://10.0.0.6:4196
+    modbus-tcp://10.0.0.5:502     serial:///dev/ttyUSB0 or /dev/ttyUSB0     rtu-tcp://10.0.0.6:4196
 
 What comes in: the argument, and `--config` where it is a name. What goes out: a driver with settings, checked.
 """
@@ -22,6 +22,9 @@ from edge.cli.client import Client, NoDaemon, given_url
 from edge.cli.command import USAGE, WRONG, Ended
 from edge.site import Site
 from edge.site_file import load_site
+
+_SERIAL = "serial"
+"""The scheme of what is named by its device alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "line",
         metavar="CONNECTION-OR-URL",
-        help=f"a connection of --config, or a URL ({schemes}HOST:PORT or /DEVICE)",
+        help=f"a connection of --config, a serial port (/dev/...), or a URL ({schemes}HOST:PORT or /DEVICE)",
     )
     parser.add_argument("--config", type=Path, default=None, metavar="SITE.yaml", help="the site file")
 
@@ -54,12 +57,18 @@ def argument(parser: argparse.ArgumentParser) -> None:
 def line_of(arguments: argparse.Namespace, over: Mapping[str, Any] | None = None) -> Line:
     """The line that the arguments name, `over` laid over its settings. Raises Ended, Faulty."""
     text = str(arguments.line)
+    if text.startswith("/dev/"):
+        text = f"{_SERIAL}://{text}"
     site = load_site(arguments.config) if arguments.config else None
     if "://" in text:
         driver, keys = _of_url(text)
         return Line("line", driver, _settings(driver, keys | dict(over or {}), text), site)
     if site is None:
-        raise Ended(USAGE, f"connection {text} of which site? add --config SITE.yaml, or name the line by a URL")
+        raise Ended(
+            USAGE,
+            f"connection {text} of which site? add --config SITE.yaml, or name the line itself, like "
+            "modbus-tcp://HOST or /dev/ttyUSB0",
+        )
     found = site.connections.get(text)
     if found is None:
         raise Ended(USAGE, f"no connection {text!r} in {arguments.config}{nearest(text, site.connections)}")

@@ -29,6 +29,17 @@ class StateBusy(StoreError):
         super().__init__(f"state folder {folder} is in use by {holder}; stop it, or choose another with --state")
 
 
+def make_folder(folder: Path) -> None:
+    """The state folder, for this user's eyes only. Raises StoreError with what to do."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreError(
+            f"state folder {folder} cannot be made: {error.strerror}; check its permissions, or choose another with "
+            "--state"
+        ) from error
+
+
 @contextmanager
 def state_lock(folder: Path) -> Iterator[None]:
     """Hold `<folder>/lock`, made where it is missing. Raises StateBusy, or StoreError for an unusable folder.
@@ -36,8 +47,8 @@ def state_lock(folder: Path) -> Iterator[None]:
     The kernel lets go of the lock when the process ends, however it ends; the file stays.
     """
     path = folder / "lock"
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise StoreError(f"state folder {folder} cannot be used: {error.strerror}; check its permissions") from error

@@ -204,7 +204,7 @@ def test_export_to_a_file_that_cannot_be(daemon: Daemon, run: Run, tmp_path: Pat
 
 def test_a_wrong_span_is_told(daemon: Daemon, run: Run) -> None:
     code, _, err = run("export", "readings", "--point", "bin-1.fill", "--from", "yesterday")
-    assert code == 1
+    assert code == 2
     assert "2026-03-02T18:31:05+08:00" in err
 
 

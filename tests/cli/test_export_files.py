@@ -79,6 +79,7 @@ def test_points_are_chosen_by_name_pattern_and_span_in_order_of_time(run: Run, t
         ((), "say which points"),
         (("--all", "--format", "parquet"), "say --output FILE"),
         (("--all", "--from", "2026-03-03", "--to", "2026-03-02"), "--from is after --to"),
+        (("--all", "--to", "yesterday"), "--to: 'yesterday' is no time; write 2026-03-02T18:31:05+08:00"),
     ],
 )
 def test_an_export_of_nothing_is_told(run: Run, tmp_path: Path, words: tuple[str, ...], text: str) -> None:

@@ -93,6 +93,9 @@ def test_a_line_that_is_not_there(run: Run) -> None:
     code, out, err = run("scan", "serial:///dev/no-such-port", "--units", "1")
     assert (code, out) == (3, "")
     assert "/dev/no-such-port: there is no such device" in err.splitlines()[-1]
+    code, out, err = run("scan", "/dev/no-such-port", "--units", "1")  # a serial port needs no URL
+    assert (code, out) == (3, "")
+    assert "/dev/no-such-port: there is no such device" in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

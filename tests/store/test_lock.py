@@ -45,7 +45,9 @@ def test_a_second_daemon_is_told_who_holds_the_folder_and_a_killed_one_holds_it_
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(StoreError, match=r"state folder .*file/state cannot be used"),
+        pytest.raises(
+            StoreError, match=r"state folder .*file/state cannot be made: Not a directory; .* another with --state"
+        ),
         state_lock(tmp_path / "file/state"),
     ):
         pass
