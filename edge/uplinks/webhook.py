@@ -38,6 +38,8 @@ TIMEOUT_S = 10.0
 """For each step of an exchange in which nothing moves."""
 EXCHANGE_S = 120.0
 """For all of it, whatever the line."""
+TRIED = 50
+"""Bodies that are remembered as tried: after an outage rows come in other lanes and never in the same body again."""
 OWN_HEADERS = frozenset({"content-type", "content-length", "host", "idempotency-key", "user-agent"})
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _KINDS = {"alarms": "alarm", "orders": "order"}
@@ -162,6 +164,8 @@ class Webhook:
         memory = self._lanes[lane]
         for part in _bodies([item for item in items if item.number not in memory.refused], memory.tried):
             memory.tried[part[0].number] = part[-1].number
+            if len(memory.tried) > TRIED:
+                del memory.tried[next(iter(memory.tried))]
             await self._deliver(lane, part)
             del memory.tried[part[0].number]
         memory.refused.difference_update(item.number for item in items)
@@ -259,13 +263,12 @@ async def open_webhook(name: str, settings: Settings, site: SiteView, clock: Clo
 
 def _bodies(items: Sequence[_Item], tried: Mapping[int, int]) -> Iterator[Sequence[_Item]]:
     """The items in groups that one body carries; what was tried together is tried together again."""
-    start = 0
-    if items and items[0].number in tried:
-        last = tried[items[0].number]
-        start = next((at for at, item in enumerate(items, 1) if item.number == last), 0)
-        if start:
-            yield items[:start]
-    yield from parts(items[start:], lambda item: len(item.body))
+    while items:
+        last = tried.get(items[0].number)
+        count = next((at for at, item in enumerate(items, 1) if item.number == last), 0)
+        count = count or len(next(parts(items, lambda item: len(item.body))))
+        yield items[:count]
+        items = items[count:]
 
 
 def _event(number: int, entry: Entry) -> bytes:

@@ -180,6 +180,30 @@ async def test_what_is_secret_is_in_no_reason(server: Server, there: bool) -> No
     assert not any(secret in reason for secret in ("secret-1", "secret-2", KEY, "hook?key"))
 
 
+async def test_a_later_body_that_was_not_confirmed_is_sent_again_under_its_key_though_more_rows_have_come(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posts, "BODY_BYTES", 400)
+    taken = []
+
+    def answer(items: list[dict[str, Any]]) -> Answer:
+        taken.append([item["seq"] for item in items])
+        return (500 if len(taken) == 2 else 200, "", {})
+
+    server.answer = answer
+    async with opened(server) as uplink:
+        with pytest.raises(UplinkDown):
+            await uplink.send(rows(1, 2, 3, 4, 5), late=False)
+        await uplink.send(rows(*range(1, 12)), late=False)
+        assert taken[1] == taken[3]
+        assert list(itertools.chain(*taken[2:])) == list(range(1, 12))
+        for first in range(100, 1000):
+            taken[:] = [[]]
+            with pytest.raises(UplinkDown):
+                await uplink.send(rows(first), late=False)
+        assert len(uplink._lanes["readings"].tried) < 100
+
+
 async def test_an_answer_that_swells_when_it_is_unpacked_is_not_unpacked(server: Server) -> None:
     bomb = gzip.compress(bytes(50_000_000))
 
