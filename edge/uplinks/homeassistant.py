@@ -25,7 +25,7 @@ from edge import __version__
 from edge.uplinks.broker import CommandSettings, Prefix
 from edge.uplinks.homeassistant_entities import Entities, Topics, alarm_state
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import RETAINED, Changes, Session, bytes_of, lasting
+from edge.uplinks.session import GATHER_S, RETAINED, Changes, Session, bytes_of, lasting
 from edge.uplinks.shape import GONE, Body, Live, Row, SiteView, Write
 from edge.uplinks.wire import to_json
 
@@ -107,6 +107,7 @@ class HomeAssistant(Session):
     async def _show_changes(self, client: Outbox) -> None:
         while True:
             await self._tell(client, self._alarm_states(await self._changed.taken()))
+            await self.clock.sleep(GATHER_S)
 
     def _alarm_states(self, equipment: Iterable[str]) -> Iterable[tuple[str, bytes]]:
         found: dict[str, list[Body]] = {each: [] for each in equipment}

@@ -33,6 +33,8 @@ LOOK_AGAIN_S = 1.0
 DENIED = 128
 """Answers to a subscription from here on say no."""
 UNHEARD = "does not let us listen to {}; allow it there"
+GATHER_S = 0.5
+"""What counts all alarms anew does so at most once in so long: in a storm each of them has changed."""
 AT_ONCE = 20
 """Errands (commands, requests) that may be under way at a time; more are refused."""
 

@@ -27,7 +27,7 @@ from drivers.units import Seconds
 from edge import __version__
 from edge.uplinks.broker import CommandSettings, Level
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import LOOK_AGAIN_S, RETAINED, UNHEARD, Session, bytes_of, lasting, surely
+from edge.uplinks.session import GATHER_S, LOOK_AGAIN_S, RETAINED, UNHEARD, Session, bytes_of, lasting, surely
 from edge.uplinks.shape import Body, Live, Row, SiteView, UplinkDown, Write
 from edge.uplinks.sparkplug_host import PrimaryHost
 from edge.uplinks.sparkplug_node import NAMESPACE, REBIRTH, Message, Node, Order
@@ -208,6 +208,7 @@ class Sparkplug(Session):
             self._news.clear()
             async with self._turn:
                 await self._publish(client, self._node.counts(self._counts(), self._now_ms()))
+            await self.clock.sleep(GATHER_S)
 
     async def _settled(self, client: Outbox) -> None:
         while True:

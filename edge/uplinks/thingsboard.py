@@ -22,7 +22,7 @@ from pydantic import AfterValidator, Field
 from drivers.driver import Clock
 from edge.uplinks.broker import CommandSettings
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import Changes, Session, bytes_of, lasting
+from edge.uplinks.session import GATHER_S, Changes, Session, bytes_of, lasting
 from edge.uplinks.shape import GONE, Body, Entry, Live, Row, SiteView, Write
 from edge.uplinks.thingsboard_payload import (
     CONNECT,
@@ -147,6 +147,7 @@ class ThingsBoard(Session):
             alarms = self._alarms_of()
             told = {self._names[each]: _alarm_attributes(alarms.get(each, [])) for each in changed}
             await self.published(client, attributes(told, self._mine.limit))
+            await self.clock.sleep(GATHER_S)
 
     def _alarms_of(self) -> dict[str, list[Body]]:
         found: dict[str, list[Body]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,3 +54,13 @@ class Books:
 
     async def keep(self, state: Mapping[tuple[str, str], dict[str, Any] | None]) -> None:
         self.state.update(state)
+
+
+class Asked(list[dict[str, Any]]):
+    """The alarms that there are, and how often somebody went through them."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.times += 1
+        return super().__iter__()

@@ -23,6 +23,7 @@ from edge.uplinks.drain import drain
 from edge.uplinks.mqtt import Refusal
 from edge.uplinks.thingsboard import Settings, ThingsBoard, open_thingsboard
 from tests.support import eventually
+from tests.uplinks.books import Asked
 from tests.uplinks.sparkplug_plant import POINTS, SITE, Plant
 
 
@@ -133,6 +134,19 @@ class Gateway:
         ) as opened:  # fmt: skip
             await eventually(lambda: opened.stats.state == "up")
             yield opened
+
+
+@pytest.mark.service
+async def test_alarms_that_come_one_after_the_other_are_counted_together(mosquitto: tuple[str, int]) -> None:
+    gateway = Gateway(mosquitto)
+    gateway.alarms = asked = Asked()
+    async with gateway.up() as uplink:
+        before = asked.times
+        for _ in range(200):
+            uplink.announce("alarm", "pump-1.dry", {"equipment": "pump-1", "state": "normal"})
+            await asyncio.sleep(0.001)
+        await eventually(lambda: asked.times > before)
+        assert asked.times < before + 5
 
 
 @pytest.mark.service
