@@ -23,9 +23,10 @@ from drivers.driver import Clock
 from drivers.point import Value
 from edge import __version__
 from edge.uplinks.broker import CommandSettings, Prefix
+from edge.uplinks.changes import GATHER_S, Changes
 from edge.uplinks.homeassistant_entities import Entities, Topics, alarm_state
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import GATHER_S, RETAINED, Changes, Session, bytes_of, lasting
+from edge.uplinks.session import RETAINED, Session, bytes_of, lasting
 from edge.uplinks.shape import GONE, Body, Live, Row, SiteView, Write
 from edge.uplinks.wire import to_json
 

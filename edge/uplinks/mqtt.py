@@ -26,9 +26,10 @@ import orjson
 
 from drivers.driver import Clock
 from edge.uplinks.broker import CommandSettings, Prefix
+from edge.uplinks.changes import Changes
 from edge.uplinks.command import Command, outcome, parse_command
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import AT_ONCE, RETAINED, Changes, Session, bytes_of, lasting
+from edge.uplinks.session import AT_ONCE, RETAINED, Session, bytes_of, lasting
 from edge.uplinks.shape import Body, Row, SiteView, Write
 from edge.uplinks.wire import to_json
 

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import aiomqtt
 
@@ -33,8 +33,6 @@ LOOK_AGAIN_S = 1.0
 DENIED = 128
 """Answers to a subscription from here on say no."""
 UNHEARD = "does not let us listen to {}; allow it there"
-GATHER_S = 0.5
-"""What counts all alarms anew does so at most once in so long: in a storm each of them has changed."""
 AT_ONCE = 20
 """Errands (commands, requests) that may be under way at a time; more are refused."""
 
@@ -42,30 +40,6 @@ T = TypeVar("T")
 S = TypeVar("S", bound="Session")
 
 log = logging.getLogger(__name__)
-
-
-class Changes(Generic[T]):
-    """What has changed and is still to be told, by key: however often it changes meanwhile, it is told once."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, T] = {}
-        self._some = asyncio.Event()
-
-    def add(self, key: str, change: T) -> None:
-        """Does not wait. The newest change of a key counts, and goes last."""
-        self._waiting.pop(key, None)
-        self._waiting[key] = change
-        self._some.set()
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._waiting
-
-    async def taken(self) -> dict[str, T]:
-        """All that there is, as soon as there is something."""
-        await self._some.wait()
-        self._some.clear()
-        found, self._waiting = self._waiting, {}
-        return found
 
 
 class Session(ABC):

@@ -26,8 +26,9 @@ from drivers.driver import Clock
 from drivers.units import Seconds
 from edge import __version__
 from edge.uplinks.broker import CommandSettings, Level
+from edge.uplinks.changes import GATHER_S
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import GATHER_S, LOOK_AGAIN_S, RETAINED, UNHEARD, Session, bytes_of, lasting, surely
+from edge.uplinks.session import LOOK_AGAIN_S, RETAINED, UNHEARD, Session, bytes_of, lasting, surely
 from edge.uplinks.shape import Body, Live, Row, SiteView, UplinkDown, Write
 from edge.uplinks.sparkplug_host import PrimaryHost
 from edge.uplinks.sparkplug_node import NAMESPACE, REBIRTH, Message, Node, Order

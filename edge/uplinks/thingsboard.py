@@ -21,8 +21,9 @@ from pydantic import AfterValidator, Field
 
 from drivers.driver import Clock
 from edge.uplinks.broker import CommandSettings
+from edge.uplinks.changes import GATHER_S, Changes
 from edge.uplinks.outbox import Outbox
-from edge.uplinks.session import GATHER_S, Changes, Session, bytes_of, lasting
+from edge.uplinks.session import Session, bytes_of, lasting
 from edge.uplinks.shape import GONE, Body, Entry, Live, Row, SiteView, Write
 from edge.uplinks.thingsboard_payload import (
     CONNECT,
