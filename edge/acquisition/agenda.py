@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from drivers.driver import Request
-from drivers.point import Device, Quality, Value
+from drivers.point import Quality, Value
 from edge.acquisition.figures import DeviceFigures
 from edge.acquisition.patience import Patience
 
@@ -31,6 +31,8 @@ class Turn:
 
     request: Request
     device: Asked
+    figures: DeviceFigures
+    """Of the equipment that it reads."""
     urgent: bool = False
     """Alarm rules look at points of its."""
     release_s: float = 0.0
@@ -56,10 +58,11 @@ class Turn:
 
 @dataclass(slots=True, eq=False)
 class Asked:
-    """One device, and how it answers."""
+    """One device, and how it answers. Several equipments may be parts of one: they are silent together."""
 
-    device: Device
-    figures: DeviceFigures
+    names: list[str]
+    """Of the equipments."""
+    figures: list[DeviceFigures]
     patience: Patience
     turns: list[Turn] = field(default_factory=list)
     misses: int = 0

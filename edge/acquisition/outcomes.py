@@ -7,7 +7,8 @@ agenda, silent devices to be probed, and figures.
   running is skipped and counted as an overrun.
 - After a time-out the device's other requests wait and one alone is tried again; after the second in a row all
   its points go bad/comm, once, with their last values, and it is probed: at growing jittered pauses of at most
-  2.2 s, as `probes` allows. When one answers, all its requests resume at once.
+  2.2 s, as `probes` allows. When one answers, all its requests resume at once. Equipments that are parts of one
+  device (the circuits of a relay module) are so together.
 - A single time-out, or an answer that cannot be used, makes that block uncertain/stale, once. A block that stays
   unanswered while its device answers others goes bad/comm and is asked at growing pauses.
 """
@@ -69,8 +70,7 @@ class Outcomes:
 
     def answered(self, turn: Turn, batch: Batch, took_s: float) -> None:
         """An answer that can be used, so long after it was asked for."""
-        device = turn.device
-        figures = device.figures
+        device, figures = turn.device, turn.figures
         figures.answered.add(batch.mono_s, took_s)
         figures.answers += 1
         if not self._alone:  # who is alone is waited for as long as the connection allows
@@ -91,21 +91,21 @@ class Outcomes:
     def failed(self, turn: Turn, error: DriverError, began_s: float) -> None:
         """No answer, or none that can be used. Raises what is no matter of this turn alone."""
         if isinstance(error, DeviceSilent):
-            self._spent(turn.device, began_s)
+            self._spent(turn, began_s)
             self._missed(turn, str(error))
         elif isinstance(error, BadAnswer | Refused):
-            self._spent(turn.device, began_s)
+            self._spent(turn, began_s)
             self._unusable(turn, str(error))
         else:
             raise error
 
-    def _spent(self, device: Asked, began_s: float) -> None:
+    def _spent(self, turn: Turn, began_s: float) -> None:
         now = self._mono_s()
-        device.figures.unanswered.add(now, now - began_s)
+        turn.figures.unanswered.add(now, now - began_s)
 
     def _unusable(self, turn: Turn, reason: str) -> None:
-        turn.device.figures.bad_answers += 1
-        turn.device.figures.reason = reason
+        turn.figures.bad_answers += 1
+        turn.figures.reason = reason
         if self._worth_a_line(turn):
             log.warning("%s", reason)
         turn.misses = 0
@@ -114,7 +114,7 @@ class Outcomes:
 
     def _alive(self, turn: Turn) -> None:
         """The device has answered something: its next turns."""
-        device, was, since_s = turn.device, turn.device.figures.state, turn.device.figures.since_s
+        device, was, since_s = turn.device, turn.figures.state, turn.figures.since_s
         device.misses = 0
         if was == "answering":
             self._again(turn)
@@ -127,7 +127,7 @@ class Outcomes:
         if was == "doubtful":
             device.patience.hasty()
         if was == "silent":
-            log.info("%s answers again after %.0f s", device.device.id, now - since_s)
+            log.info("%s answers again after %.0f s", ", ".join(device.names), now - since_s)
             self._probes.drop(device)
         for each in device.turns:
             if was == "silent":
@@ -141,8 +141,8 @@ class Outcomes:
     def _missed(self, turn: Turn, reason: str) -> None:
         device = turn.device
         turn.misses += 1
-        device.figures.timeouts += 1
-        device.figures.reason = reason
+        turn.figures.timeouts += 1
+        turn.figures.reason = reason
         if turn.asked_s < device.missed_s:
             self._missed_too(turn)
             return
@@ -152,16 +152,18 @@ class Outcomes:
             self._mark(turn, _after(turn, bad=turn.misses >= SILENT_AFTER))
             self._state(device, "doubtful")
         else:
-            if device.figures.state != "silent" and self._worth_a_line(device):
+            if turn.figures.state != "silent" and self._worth_a_line(device):
                 log.warning("%s", reason)
             self._state(device, "silent")
+            for figures in device.figures:
+                figures.reason = reason
             for each in device.turns:
                 self._mark(each, Quality.BAD_COMM)
         self._leave(device)
 
     def _missed_too(self, turn: Turn) -> None:
         """It was out already when its device was found not to answer: the same silence, noted once."""
-        state = turn.device.figures.state
+        state = turn.figures.state
         self._mark(turn, _after(turn, bad=state == "silent" or turn.misses >= SILENT_AFTER))
         if state == "answering":  # it has answered something else meanwhile
             self._again(turn)
@@ -195,8 +197,10 @@ class Outcomes:
         return True
 
     def _state(self, device: Asked, state: DeviceState) -> None:
-        if device.figures.state != state:
-            device.figures.state, device.figures.since_s = state, self._mono_s()
+        now = self._mono_s()
+        for figures in device.figures:
+            if figures.state != state:
+                figures.state, figures.since_s = state, now
 
     # Its next turn.
 
@@ -214,16 +218,16 @@ class Outcomes:
         if release_s < now:
             skipped = -int((release_s - now) // period_s)  # rounded up
             if late:
-                self._overran(turn.device, skipped)
+                self._overran(turn, skipped)
             release_s += skipped * period_s
         if turn.misses >= SILENT_AFTER:
             release_s = max(release_s, now + self._pause(turn.misses, LONGEST_PAUSE_S))
         self._agenda.schedule(turn, release_s)
 
-    def _overran(self, device: Asked, turns: int) -> None:
-        if not device.figures.overruns:
-            log.warning("%s: turns are skipped, the line is too slow for the periods", device.device.id)
-        device.figures.overruns += turns
+    def _overran(self, turn: Turn, turns: int) -> None:
+        if not turn.figures.overruns:
+            log.warning("%s: turns are skipped, the line is too slow for the periods", turn.request.device.id)
+        turn.figures.overruns += turns
 
     def _pause(self, misses: int, longest_s: float) -> float:
         """How long to leave alone what has missed so many answers: 1 s after two, doubling, with jitter."""

@@ -100,20 +100,23 @@ class Poller:
     def _by_device(
         self, requests: Sequence[Request], urgent: Collection[str], now: float, known: Mapping[Block, Values | None]
     ) -> list[Asked]:
-        devices: dict[Device, Asked] = {}
+        devices: dict[object, Asked] = {}
         for request in requests:
             name = request.device.id
             if request.period_s <= 0:
                 raise ValueError(f"{name}: a request without a period cannot be polled")
-            if request.device not in devices:
-                windows = Window(now, self._link.at_once), Window(now, self._link.at_once)
-                figures = self.figures.devices.setdefault(name, DeviceFigures(*windows))
+            lane = request.device if request.lane is None else request.lane
+            if lane not in devices:
+                devices[lane] = Asked([], [], self._patience.setdefault(name, Patience()))
+            device = devices[lane]
+            windows = Window(now, self._link.at_once), Window(now, self._link.at_once)
+            figures = self.figures.devices.setdefault(name, DeviceFigures(*windows))
+            if name not in device.names:
                 figures.state, figures.since_s = "waiting", now
-                patience = self._patience.setdefault(name, Patience())
-                devices[request.device] = Asked(request.device, figures, patience)
-            device = devices[request.device]
+                device.names.append(name)
+                device.figures.append(figures)
             first = any(point.id in urgent for point in request.block.points)
-            device.turns.append(Turn(request, device, first, values=known.get(request.block)))
+            device.turns.append(Turn(request, device, figures, first, values=known.get(request.block)))
         return list(devices.values())
 
     async def run(self) -> None:
@@ -191,7 +194,7 @@ class Poller:
 
     def _ready(self, turn: Turn) -> bool:
         """Whether it may be sent beside those that are out."""
-        return self._link.ready(turn.device.device)
+        return self._link.ready(turn.request.device)
 
     def _next_write(self) -> _Write | None:
         """The first that may be sent now."""

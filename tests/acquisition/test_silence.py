@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -160,6 +161,31 @@ async def test_a_device_that_was_dead_from_the_start_is_found_within_three_secon
         stand.task.cancel()
 
 
+async def test_the_parts_of_one_device_are_silent_together_and_cost_what_one_does() -> None:
+    """Twelve circuits of a relay module: one dead device, not twelve."""
+    circuits = [replace(r, lane="module") for n in range(12) for r in requests(device(f"c{n}", f"q{n}"), wire_s=0.02)]
+    async with standing([*bus(3), *circuits]) as stand:
+        await stand.run(20.5)
+        stand.line.silent |= {f"c{n}" for n in range(12)}
+        asked = len(stand.line.reads)
+        await stand.run(3)
+        assert len([name for _, name in stand.line.reads[asked:] if name.startswith("q")]) <= 4
+        assert sorted(stand.said(Quality.BAD_COMM)) == sorted(f"q{n}" for n in range(12))
+        figures = stand.poller.figures
+        assert len(figures.silent) == 12
+        assert all(figures.devices[name].reason for name in figures.silent)
+        await stand.run(60)
+        assert [on_time(stand, f"p{n}", 21, 83) for n in range(3)] == [62] * 3
+        assert [figures.devices[f"d{n}"].overruns for n in range(3)] == [0] * 3
+        stand.line.silent.clear()
+        back = len(stand.batches)
+        await stand.run(3)
+        assert {f"q{n}" for n in range(12)} <= {b.block.points[0].name for b in stand.batches[back:]}
+        await stand.run(1)
+        assert figures.silent == []
+        assert {each.reason for each in figures.devices.values()} == {""}
+
+
 async def test_devices_that_are_dead_from_the_start_hold_the_line_up_once_each() -> None:
     stand = Stand(bus())
     try:
@@ -231,10 +257,11 @@ async def test_a_device_that_may_still_answer_late_is_left_alone_until_then() ->
 
 
 async def test_never_two_requests_are_out_whatever_dies_and_writes() -> None:
-    async with standing(bus(4)) as stand:  # the link itself asserts it
+    wanted = bus(4)
+    async with standing(wanted) as stand:  # the link itself asserts it
         for n in range(4):
             stand.line.silent = {f"d{n}"}
-            asked = stand.poller._devices[0].device
+            asked = wanted[0].device
             writing = asyncio.create_task(stand.poller.write(asked, asked.points[0], n))
             await stand.run(7.3)
             assert await writing == n
