@@ -37,6 +37,7 @@ async def supervise(
     last = ""
     while True:
         began = clock.mono_s()
+        unexpected: Exception | None = None
         try:
             await run()
             reason = "ended"
@@ -46,9 +47,11 @@ async def supervise(
             reason = str(error)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            log.exception("%s failed unexpectedly", name)
+            unexpected = error
         if clock.mono_s() - began > SETTLED_S:
             failures, last = 0, ""
+        if unexpected is not None and reason != last:
+            log.error("%s failed unexpectedly", name, exc_info=unexpected)
         lost(reason)
         failures += 1
         pause = min(FIRST_PAUSE_S * 2 ** (failures - 1), LONGEST_PAUSE_S) * jitter.uniform(0.8, 1.2)

@@ -69,6 +69,11 @@ async def test_an_unexpected_failure_is_survived_and_shown_with_its_trace(caplog
     assert any(record.exc_info for record in caplog.records)
 
 
+async def test_the_same_unexpected_failure_is_shown_with_its_trace_once(caplog: pytest.LogCaptureFixture) -> None:
+    await supervised(Failing(*[ZeroDivisionError("oops")] * 5, KeyError("x")), ManualClock(), 120)
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError, KeyError]
+
+
 async def test_a_fault_of_what_every_reading_passes_through_is_not_retried() -> None:
     with pytest.raises(Fatal):
         await supervise("connection[pump-room]", Failing(Fatal("engine")), ManualClock())
