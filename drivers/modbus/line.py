@@ -53,8 +53,8 @@ class LineLink(ModbusLink):
             answer = await self._asked(request, kept, timeout_s)
             if self._doubts.asked(request, kept.form):
                 answer = await self._beyond_doubt(request, kept, answer, timeout_s)
-            begun_s = self._wire.begun_s or 0.0  # adapters and serial servers hold bytes back, each in its way
-            kept.begin_s += (begun_s - kept.begin_s) * (1.0 if begun_s > kept.begin_s else _FORGET)
+            if (begun_s := self._wire.begun_s) is not None:  # adapters hold bytes back, each in its way
+                kept.begin_s += (begun_s - kept.begin_s) * (1.0 if begun_s > kept.begin_s else _FORGET)
         finally:
             self._turn.leave()
         kept.take(request, answer)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 
 from drivers.driver import BriskLink, ConnectionDown, DeviceSilent
 from drivers.modbus.deadlines import deadlines
+from drivers.modbus.line import LineLink
 from drivers.point import Quality
 from tests.drivers.raw_device import MEDIA, PRESSURE, SPEED, Stand, equipment, point, pty, tcp
 from tests.support import eventually
@@ -161,3 +163,23 @@ async def test_a_peer_that_hangs_up_soon_after_it_was_asked_is_a_connection_down
         await dropped(stand, 1)
         with pytest.raises(ConnectionDown, match="how many clients it serves"):
             await stand.link.read(stand.request(PRESSURE))
+
+
+@pytest.mark.parametrize("medium", SERIAL)
+async def test_of_an_answer_whose_beginning_is_not_known_nothing_is_learned(
+    medium: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another unit's late frame came while a second answer was listened for."""
+    async with SERIAL[medium]() as stand:
+        link, request = cast(LineLink, stand.link), stand.request(PRESSURE)
+        await link.read(request)
+        learned_s, asked = link._kept[request].begin_s, link._asked
+
+        async def disturbed(*what: Any) -> bytes:
+            answer = await asked(*what)
+            link._wire.begun_s = None
+            return answer
+
+        monkeypatch.setattr(LineLink, "_asked", lambda self, *what: disturbed(*what))
+        await link.read(request)
+        assert link._kept[request].begin_s == learned_s
