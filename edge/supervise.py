@@ -52,6 +52,7 @@ async def supervise(
             failures, last = 0, ""
         if unexpected is not None and reason != last:
             log.error("%s failed unexpectedly", name, exc_info=unexpected)
+        unexpected = None  # with it went all that the run had in hand
         lost(reason)
         failures += 1
         pause = min(FIRST_PAUSE_S * 2 ** (failures - 1), LONGEST_PAUSE_S) * jitter.uniform(0.8, 1.2)
