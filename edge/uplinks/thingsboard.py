@@ -104,20 +104,20 @@ class ThingsBoard(Session):
         client = await self.client()
         if not late:
             await self.confirmed(client, list(self._presence({row.equipment for row in rows})))
-        await self.confirmed(client, self._written(self._telemetry.moments(rows, late=late)))
+        await self._deliver(client, self._telemetry.moments(rows, late=late))
 
     async def send_journal(self, entries: Sequence[tuple[int, Entry]]) -> None:
         """Return once the broker has confirmed every entry. Raises UplinkDown."""
         client = await self.client()
         found = ((self._names.get(_equipment_of(entry)), entry) for _, entry in entries)
-        await self.confirmed(client, self._written(event(device, entry) for device, entry in found if device))
+        await self._deliver(client, (event(device, entry) for device, entry in found if device))
 
-    def _written(self, moments: Iterable[Moment]) -> list[Message]:
-        return list(telemetry(moments, self._mine.limit, self._too_long))
-
-    def _too_long(self, moment: Moment) -> None:
-        what = f"{moment.device}: {next(iter(moment.values))}"
-        self.stats.reject(what, f"longer than the limit of {self._mine.limit} bytes")
+    async def _deliver(self, client: Outbox, moments: Iterable[Moment]) -> None:
+        too_long: list[Moment] = []
+        await self.confirmed(client, list(telemetry(moments, self._mine.limit, too_long.append)))
+        for moment in too_long:  # counted with the rest, which may have to be sent again
+            what = f"{moment.device}: {next(iter(moment.values))}"
+            self.stats.reject(what, f"longer than the limit of {self._mine.limit} bytes")
 
     def _presence(self, equipment: Iterable[str]) -> Iterable[Message]:
         """Devices that have gone or come back, told once."""

@@ -17,14 +17,15 @@ from pydantic import ValidationError
 from drivers.point import Value
 from edge.clock import SystemClock
 from edge.store.ledger import Entry
-from edge.store.readings import open_readings
+from edge.store.readings import Row, open_readings
 from edge.uplinks import session
 from edge.uplinks.drain import drain
 from edge.uplinks.mqtt import Refusal
+from edge.uplinks.shape import UplinkDown
 from edge.uplinks.thingsboard import Settings, ThingsBoard, open_thingsboard
 from tests.support import eventually
 from tests.uplinks.books import Asked
-from tests.uplinks.sparkplug_plant import POINTS, SITE, Plant
+from tests.uplinks.sparkplug_plant import POINTS, SITE, T0_MS, Plant
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +135,29 @@ class Gateway:
         ) as opened:  # fmt: skip
             await eventually(lambda: opened.stats.state == "up")
             yield opened
+
+
+@pytest.mark.service
+async def test_what_is_longer_than_a_message_is_counted_once_however_often_the_rest_is_sent(
+    mosquitto: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = Gateway(mosquitto, limit=1024)
+    long = Row(1, T0_MS * 1_000_000, "light-1", ("on", "mode"), (True, "x" * 2000), None, None)
+    async with thingsboard(mosquitto) as server, gateway.up() as uplink:
+        with monkeypatch.context() as patch:
+
+            async def fails(client: object, messages: object) -> None:
+                raise UplinkDown("it did not confirm")
+
+            patch.setattr(uplink, "confirmed", fails)
+            for _ in range(3):
+                with pytest.raises(UplinkDown):
+                    await uplink.send([long], late=True)
+        await uplink.send([long], late=True)
+        await eventually(lambda: ("maple.light-1", "on") in server.series)
+        assert uplink.stats.rejected == 1
+        await uplink.send([long], late=True)
+        assert uplink.stats.rejected == 2
 
 
 @pytest.mark.service
