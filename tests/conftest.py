@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import free_port, influxdb1_command, mosquitto_command, need, running, victoria_command
+
+# A busy machine is no fault of what is tested: neither the time of one example counts, nor that of making it up.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture

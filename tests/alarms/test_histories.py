@@ -21,7 +21,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.booleans(), st.sampled_from([0, 5]), st.sampled_from([0, 7]), STEPS)
 def test_whatever_happens_each_transition_is_one_of_the_standard(
     latching: bool, on_delay: int, off_delay: int, steps: list[tuple[str, int]]

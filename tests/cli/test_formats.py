@@ -51,7 +51,7 @@ def read(form: str, text: str) -> list[Line]:
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 @given(told=readings)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_text_comes_back_as_it_went(form: str, told: list[Told]) -> None:
     found = [each for _, each in read(form, written(form, told))]
     assert found == told
@@ -59,7 +59,7 @@ def test_text_comes_back_as_it_went(form: str, told: list[Told]) -> None:
 
 
 @given(told=readings)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_line_protocol_comes_back_but_for_control_characters_and_integers_beyond_64_bits(told: list[Told]) -> None:
     found = [each for _, each in read("lp", written("lp", told))]
 
@@ -75,7 +75,7 @@ def test_line_protocol_comes_back_but_for_control_characters_and_integers_beyond
 
 
 @given(told=readings)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_parquet_comes_back_as_it_went(tmp_path_factory: pytest.TempPathFactory, told: list[Told]) -> None:
     path = tmp_path_factory.mktemp("parquet") / "x.parquet"
     with parquet_writer(path, NAMES) as write:

@@ -67,7 +67,7 @@ def allowed(group: list[Span], everything: list[Span], limits: Limits) -> bool:
     return True
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.sampled_from([1, 2, 4])), min_size=1, max_size=6, unique=True),
     st.integers(4, 16),
@@ -118,7 +118,7 @@ def shared(groups: list[list[Point]], **limits: Any) -> float | None:
     return total
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.integers(0, 3), st.sampled_from([1, 2, 30]), st.sampled_from([1.0, 2.0, 3.0, 10.0])),
@@ -186,7 +186,7 @@ def test_a_block_is_never_made_wider_across_what_may_not_be_read_or_at_a_price()
     assert sizes(plan(RTU, [device(wide)])) == [(0, 62), (60, 60)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.integers(0, 60), st.sampled_from([1, 2]), st.sampled_from([1.0, 2.5, 7.0])), max_size=14),
     st.integers(4, 20),

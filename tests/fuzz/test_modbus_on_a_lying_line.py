@@ -67,7 +67,7 @@ def test_a_lying_line_leaves_nothing_in_memory(over_tcp: bool) -> None:
     assert after - before < 50_000
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.binary(max_size=300), max_size=12), st.sampled_from((1, 2, 3, 4, 5, 6, 16)), st.booleans())
 def test_whatever_bytes_come_a_gate_raises_nothing_else_and_keeps_little(
     pieces: list[bytes], function: int, over_tcp: bool

@@ -32,7 +32,7 @@ def test_a_mutated_file_is_right_or_has_faults_at_places_inside_it(tmp_path: Pat
     assert told["refused"] > 50
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.characters(codec="utf-8"), max_size=80))
 def test_any_text_is_read_or_has_faults_at_places_inside_it(text: str) -> None:
     parse_anything(text)

@@ -46,7 +46,7 @@ def act(scene: Scene, what: str, alarm: str, at: float) -> None:
         scene.happens(_FROM[what][0], alarm, at)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STEPS)
 def test_the_incidents_always_fit_the_alarms(steps: list[tuple[str, str, float]]) -> None:
     scene, at = Scene(), 0.0
@@ -74,7 +74,7 @@ def check(scene: Scene) -> None:
     assert len({each.id for each in found}) == len(found)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(STEPS)
 def test_a_restart_tells_nobody_and_loses_nothing(steps: list[tuple[str, str, float]]) -> None:
     scene, at = Scene(), 0.0

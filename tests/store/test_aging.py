@@ -166,7 +166,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(STEPS)
 def test_whatever_the_clock_does_no_leap_counts_sooner_than_it_may(steps: list[tuple[str, float]]) -> None:
     """The time to age by is never ahead of the clock, and gains on the monotonic clock only by what was proved."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.point import Value
@@ -50,7 +50,6 @@ def readings_of(number: int, found: Sequence[PackedRow]) -> list[Reading]:
     return told
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(ROWS)
 def test_any_rows_come_back_in_order_of_time_with_types_qualities_and_stamps(given: list[PackedRow]) -> None:
     frame, chunks = packed(given)

@@ -65,7 +65,7 @@ def readings(kind: str, shape: str) -> tuple[list[Reading], Frame, tuple[bytes |
     return told, Frame.unpack(frame.body), (chunk.summary, chunk.body)
 
 
-@settings(max_examples=150, deadline=None)  # each series is made once
+@settings(max_examples=150)  # each series is made once
 @given(
     st.sampled_from(sorted(KINDS)), st.sampled_from(SHAPES), st.sampled_from(AGGREGATES),
     st.integers(1, 4_000), st.integers(-500, 3_000), st.integers(1, 7_000),

@@ -169,7 +169,7 @@ def test_months_never_drift(months: int, start: dt.date, times: int) -> None:
     assert (due.year - start.year) * 12 + due.month - start.month == months * times
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PERIODS, DAYS, st.lists(st.integers(-20, 90), max_size=15))
 def test_a_fixed_plan_stays_on_its_own_days_however_early_or_late_the_work_is(
     period: Period, start: dt.date, delays: list[int]

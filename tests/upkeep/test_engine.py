@@ -236,7 +236,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(STEPS)
 def test_whatever_happens_no_order_is_doubled(steps: list[tuple[str, int]]) -> None:
     upkeep = Upkeep(ALL, COUNTER)

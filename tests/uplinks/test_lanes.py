@@ -245,7 +245,7 @@ class World:
         return {seq for seq in self.kept if any(start < seq <= end for start, end in spans)}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(lives=st.lists(STEPS, min_size=1, max_size=4))
 async def test_killed_at_any_moment_nothing_is_lost_and_only_the_unconfirmed_comes_again(
     tmp_path_factory: pytest.TempPathFactory, lives: list[list[tuple[str, int]]]

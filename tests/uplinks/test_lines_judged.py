@@ -136,7 +136,7 @@ def worlds(draw: st.DrawFn) -> tuple[SiteView, list[Row]]:
 
 
 def test_every_line_is_taken_and_reads_back_equal(influxdb1: str) -> None:
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck), database=None)
     @given(world=worlds())
     @example(world=(SiteView("s", {"e": EquipmentView("pump", "p", "\\", "n")}), [worst("\\"), worst("a\\ ", 2)]))
     def check(world: tuple[SiteView, list[Row]]) -> None:
