@@ -95,10 +95,13 @@ class Uplink:
     def status(self) -> dict[str, Any]:
         """Its row in the list of uplinks."""
         stats = self._sender.stats if self._sender else self._stats
+        state, reason = stats.state, stats.last_error
+        if state == "up" and stats.events_error is not None:  # of a webhook that is told no readings
+            state, reason = "down", stats.events_error
         return {
             "name": self.name,
             "type": self.settings.type,
-            "state": stats.state,
+            "state": state,
             "lag_s": round(self._lag_s(stats), 3),
             "backlog": stats.behind(),
             "rate": round(stats.rate.per_s(self._clock.mono_s()), 1),
@@ -106,7 +109,7 @@ class Uplink:
             "events": stats.events,
             "rejected": self._rejects.total,
             "reject_reason": self._rejects.reason,
-            "reason": stats.last_error if stats.state != "up" else None,
+            "reason": None if state == "up" else reason,
         }
 
     async def _once(self) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, SecretStr
 
 from edge.uplinks.lines import Lines
-from edge.uplinks.posts import ANSWER_BYTES, HOLD_S, HttpSettings, parts, retry_seconds
+from edge.uplinks.posts import ANSWER_BYTES, HOLD_S, WRITE_HTTPS, HttpSettings, parts, retry_seconds, wants_tls
 from edge.uplinks.shape import Row, SiteView, Stats, UplinkDown
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 TIMEOUT_MS = 10_000
 KEPT = 20
 """Rejected lines kept to be looked at; the readings themselves stay in `readings.db`."""
+
+NOT_INFLUXDB = "is this the url of an InfluxDB v2 server?"
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +96,7 @@ class InfluxDB:
         settings = self._settings
         where = f"{settings.place}, bucket {settings.bucket}"
         try:
-            await self._write(settings.bucket, settings.org, b"\n".join(lines))
+            taken = await self._write(settings.bucket, settings.org, b"\n".join(lines))
         except ApiException as error:
             reason = settings.told(error.message or error.reason)
             raise self._meaning(error.status or 0, reason, error.retry_after) from None
@@ -102,13 +104,16 @@ class InfluxDB:
             raise UplinkDown(f"{where} does not answer within {TIMEOUT_MS / 1000:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise UplinkDown(f"{where} cannot be reached: {settings.told(error) or type(error).__name__}") from None
+        if not taken:  # a log-in page, a proxy: whoever says 200 has not stored anything
+            raise UplinkDown(f"{where} answers neither 204 nor an error: {NOT_INFLUXDB}", HOLD_S)
 
     def _meaning(self, status: int, reason: str, retry_after: str | None) -> Exception:
         """What to do about an answer other than 2xx."""
         settings = self._settings
         said = f"{settings.place} answers {status} ({reason})"
         if status in (400, 413, 422):
-            return _Refused(f"{status}: {reason}")
+            whole = status == 400 and wants_tls(reason)
+            return UplinkDown(f"{said}: {WRITE_HTTPS}", HOLD_S) if whole else _Refused(f"{status}: {reason}")
         if status in (401, 403):
             return UplinkDown(f"{said}: give a token that may write to bucket {settings.bucket}", HOLD_S)
         if status == 404:
@@ -117,7 +122,7 @@ class InfluxDB:
             return UplinkDown(said, retry_seconds(retry_after, datetime.now(UTC)))
         if status >= 500:
             return UplinkDown(said)
-        return UplinkDown(f"{said}: is this the url of an InfluxDB v2 server?", HOLD_S)
+        return UplinkDown(f"{said}: {NOT_INFLUXDB}", HOLD_S)
 
     def _set_aside(self, line: bytes, reason: str) -> None:
         text = line.decode("utf-8", "replace")

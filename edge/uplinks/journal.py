@@ -148,9 +148,11 @@ async def drain_journal(
             try:
                 await sender.send_journal(entries)
             except UplinkDown as error:
+                stats.events_error = str(error)
                 await pauses.after(error, "what happened waits in the journal")
                 continue
             pauses.over()
+            stats.events_error = None
             stats.oldest_event_ns = None
             stats.events += len(entries)
         position = found[-1][0]

@@ -72,6 +72,13 @@ class Outbox(aiomqtt.Client):
                 if pending.get(mid) is confirmations:
                     del pending[mid]
 
+    def _on_disconnect(self, *what: Any) -> None:
+        """The connection has gone; before the broker has answered it, aiomqtt would wait for the rest of its time."""
+        if not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError("it hangs up without an answer; is tls right?"))
+            self._connected.exception()  # perhaps nobody waits any more
+        super()._on_disconnect(*what)
+
     def give_up(self, reason: str) -> None:
         """The connection has gone: nothing that is out will be confirmed any more."""
         if self._open is not None and not self._open.done.done():

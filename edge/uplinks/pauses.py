@@ -1,4 +1,4 @@
-"""The pauses of one way out while its far end is down: growing, jittered, or as the far end asks."""
+"""The pauses of one way out while its far end is down: growing, jittered, or as the far end asks, never none."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class Pauses:
         if error.retry_after_s is None:
             wait = min(FIRST_PAUSE_S * 2 ** min(self.failures, 16), LONGEST_PAUSE_S)
         else:
-            wait = min(max(error.retry_after_s, 0.0), LONGEST_WAIT_S)
+            # Some say "at once", or a time that is past by our clock: asked without a pause neither side has peace.
+            wait = min(max(error.retry_after_s, FIRST_PAUSE_S), LONGEST_WAIT_S)
         self.failures += 1
         # Never earlier than asked for, and not all gateways of a town at the same moment.
         await self._clock.sleep(wait * self._jitter.uniform(1.0, 1.25))

@@ -27,6 +27,9 @@ SHORT = 6
 """Characters. A secret of fewer is no secret, and hiding it would spoil every word that has it in it."""
 _PLACE = re.compile(r"(https?://)(?:[^/?#]*@)?([^/?#@]*)")
 
+_WANTS_TLS = re.compile(r"HTTP request (was sent )?to (an )?HTTPS|plain HTTP to an SSL", re.IGNORECASE)
+WRITE_HTTPS = "it wants TLS; write https: in the url"
+
 T = TypeVar("T")
 
 
@@ -78,6 +81,14 @@ def retry_seconds(header: str | None, now: datetime) -> float | None:
     except (ValueError, OverflowError):
         return None
     return max(0.0, ((when if when.tzinfo else when.replace(tzinfo=UTC)) - now).total_seconds())
+
+
+def wants_tls(said: str) -> bool:
+    """Whether a 400 is that of a TLS port that was spoken to without: such a server refuses whatever it is sent.
+
+    So say Go's servers, nginx and Apache.
+    """
+    return _WANTS_TLS.search(said) is not None
 
 
 def parts(items: Sequence[T], length: Callable[[T], int]) -> Iterator[list[T]]:

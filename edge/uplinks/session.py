@@ -244,7 +244,6 @@ class Session(ABC):
         failures = 0
         try:
             while True:
-                self._why = f"{self.where()} has gone"
                 self._stood = False
                 try:
                     await self._connect()
@@ -279,6 +278,7 @@ class Session(ABC):
                 tasks.create_task(_until(over))
                 listening = tasks.create_task(self._listen(client))
                 await self.begin(client)
+                self._why = f"{self.where()} has gone"  # until now: why the last try failed
                 self._client, self._stood, self.stats.state = client, True, "up"
                 self._tried.set()
                 await listening

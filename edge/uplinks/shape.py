@@ -183,6 +183,8 @@ class Stats:
     """Entries of the journal that the far end has confirmed."""
     oldest_event_ns: int | None = None
     """Time of the oldest entry of the journal that the far end does not have; None where it has all."""
+    events_error: str | None = None
+    """Why entries of the journal do not go out now, though rows may; None where they do."""
     behind: Callable[[], int] = lambda: 0
     """Counts the rows that the far end does not have."""
 

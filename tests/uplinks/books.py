@@ -6,6 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+SPOKEN_TO_WITHOUT_TLS = (
+    "Client sent an HTTP request to an HTTPS server.",
+    "<h1>400 Bad Request</h1><center>The plain HTTP request was sent to HTTPS port</center>",
+    "Reason: You're speaking plain HTTP to an SSL-enabled server port.",
+)
+"""What a port for TLS answers with 400: Go's servers, nginx, Apache."""
+
 
 @dataclass(frozen=True)
 class Entry:

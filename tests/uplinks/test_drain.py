@@ -134,6 +134,21 @@ async def test_a_far_end_that_says_when_is_not_asked_before(store: ReadingsStore
         assert 120 <= woken - link.clock.mono_s() <= 150
 
 
+@pytest.mark.parametrize("at_once_s", [0.0, -100.0])
+async def test_a_far_end_that_says_at_once_is_not_asked_without_a_pause(
+    store: ReadingsStore, at_once_s: float
+) -> None:
+    put(store, 10)
+    link = Drained(store)
+    link.far.error = UplinkDown("busy", retry_after_s=at_once_s)
+    async with link:
+        await link.asleep()
+        assert link.far.asked == 1
+        woken = link.clock.next_wake_s()
+        assert woken is not None
+        assert 1 <= woken - link.clock.mono_s() <= 1.25
+
+
 async def test_after_a_restart_it_goes_on_behind_what_was_confirmed(tmp_path: Path) -> None:
     async with open_readings(tmp_path / "readings.db", 600) as store:
         put(store, 15)

@@ -23,6 +23,7 @@ from edge.uplinks.influxdb import Settings, open_influxdb
 from edge.uplinks.posts import BODY_BYTES, retry_seconds
 from edge.uplinks.shape import EquipmentView, SiteView, UplinkDown
 from tests.support import eventually, free_port
+from tests.uplinks.books import SPOKEN_TO_WITHOUT_TLS
 
 SITE = SiteView("maple", {"pump-1": EquipmentView("pump", "pump/vfd-booster", "地下泵房", "1号泵")})
 START_NS = 1_700_000_000_000_000_000
@@ -149,6 +150,8 @@ async def test_what_is_too_large_is_halved_and_one_line_too_large_for_ever_is_se
         (500, {}, "answers 500", None),
         (302, {"Location": "/api/v2/write"}, "answers 302", 30),
         (405, {}, "is this the url of an InfluxDB v2 server?", 30),
+        (200, {}, "answers neither 204 nor an error: is this the url of an InfluxDB v2 server?", 30),
+        (202, {}, "answers neither 204 nor an error", 30),
     ],
 )
 async def test_each_answer_holds_the_rows_and_says_what_to_do(
@@ -162,6 +165,16 @@ async def test_each_answer_holds_the_rows_and_says_what_to_do(
     assert why in str(down.value)
     assert down.value.retry_after_s == retry_s
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("said", SPOKEN_TO_WITHOUT_TLS)
+async def test_a_port_for_tls_that_is_spoken_to_without_costs_no_line(server: Server, said: str) -> None:
+    server.answer = lambda lines: (400, said, {})
+    async with open_influxdb("cloud", server.settings(), SITE) as uplink:
+        with pytest.raises(UplinkDown, match="write https: in the url") as down:
+            await uplink.send(rows(3), late=False)
+        assert uplink.stats.rejected == 0
+    assert down.value.retry_after_s == 30
 
 
 async def test_nobody_there_and_a_server_that_hangs_up_are_told_apart_from_a_refusal() -> None:

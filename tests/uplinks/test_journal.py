@@ -91,6 +91,7 @@ async def test_while_the_far_end_is_down_what_happened_waits_and_is_told_in_orde
         await told.asleep()
         told.books.add("alarm", "second", told.clock.wall_ns())
         assert told.stats.lag_s(told.clock.wall_ns() + 10**9) == 1
+        assert told.stats.events_error == "nobody there"
         told.clock.advance(2)
         await eventually(lambda: told.far.asked == 2)
         await told.asleep()
@@ -98,6 +99,7 @@ async def test_while_the_far_end_is_down_what_happened_waits_and_is_told_in_orde
         told.clock.advance(4)
         await eventually(lambda: told.far.got == [(1, "first"), (2, "second")])
         await eventually(lambda: told.stats.lag_s(told.clock.wall_ns()) == 0)
+        assert told.stats.events_error is None
 
 
 async def test_a_journal_that_cannot_be_read_is_looked_into_again_and_ends_nothing(

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from drivers.point import Value
 from edge.clock import SystemClock
 from edge.store.readings import ReadingsStore, Row, open_readings
+from edge.uplinks import broker, session
 from edge.uplinks.drain import drain
 from edge.uplinks.mqtt import MqttNorth, Refusal, Settings, open_mqtt
 from edge.uplinks.outbox import Outbox
@@ -389,6 +390,50 @@ async def test_a_broker_that_is_not_there_or_refuses_is_named_with_the_reason() 
             with pytest.raises(UplinkDown) as down:
                 await uplink.send([row(1)], late=False)
             assert down.value.retry_after_s == 1
+
+
+async def test_a_broker_that_hangs_up_without_an_answer_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "CONNECT_S", 60.0)
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    at = server.sockets[0].getsockname()[:2]
+    async with server, open_mqtt("north", settings(at), SITE, SystemClock()) as uplink:
+        with pytest.raises(UplinkDown, match="cannot be reached: it hangs up without an answer; is tls right"):
+            await uplink.send([row(1)], late=False)
+
+
+async def test_while_a_broker_is_tried_again_the_reason_of_the_last_try_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session, "FIRST_PAUSE_S", 0.01)
+    tries, tried_again, gone = 0, asyncio.Event(), asyncio.Event()
+
+    async def refuse_then_hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        if await reader.read(1000):  # who only looks whether anybody is there says nothing
+            tries += 1
+            if tries == 1:
+                writer.write(b"\x20\x02\x00\x05")  # CONNACK: not authorised
+            else:
+                tried_again.set()
+                await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        if tries > 1:
+            gone.set()
+
+    server = await asyncio.start_server(refuse_then_hang, "127.0.0.1", 0)
+    at = server.sockets[0].getsockname()[:2]
+    async with server:
+        async with open_mqtt("north", settings(at), SITE, SystemClock()) as uplink:
+            await tried_again.wait()
+            with pytest.raises(UplinkDown, match="Not authorized"):
+                await uplink.send([row(1)], late=False)
+        await gone.wait()
 
 
 def test_settings_refuse_a_prefix_with_wildcards_and_never_show_the_password() -> None:

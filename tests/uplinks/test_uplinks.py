@@ -247,3 +247,27 @@ async def test_uplinks_whose_far_ends_are_away_say_why_and_what_waits(store: Rea
         task.cancel()
     await asyncio.wait(tasks)
     assert all(task.cancelled() for task in tasks)
+
+
+async def test_a_webhook_that_is_told_alarms_alone_is_down_while_its_server_takes_none(store: ReadingsStore) -> None:
+    well = False
+
+    async def take(request: web.Request) -> web.Response:
+        return web.Response(status=200 if well else 500)
+
+    async with serving(take) as url:
+        house = House(store, hook={"type": "webhook", "url": url, "what": ["alarms"]})
+        [*_, (name, run)] = open_uplinks(house)
+        task = asyncio.create_task(run(), name=name)
+        hook = house.uplinks["hook"]
+        store.append("pump-1", ("pressure",), (1.5,), None, house.clock.wall_ns())
+        await eventually(lambda: passing(house.clock, hook.status()["state"] == "up"))
+        house.ledger.add("alarm", "pump-1.dry", house.clock.wall_ns())
+        hook.announce("alarm", "pump-1.dry", {})
+        await eventually(lambda: passing(house.clock, hook.status()["state"] == "down"))
+        assert "answers 500" in hook.status()["reason"]
+        well = True
+        await eventually(lambda: passing(house.clock, hook.status()["state"] == "up"))
+        assert (hook.status()["reason"], hook.status()["events"]) == (None, 1)
+        task.cancel()
+        await asyncio.wait([task])

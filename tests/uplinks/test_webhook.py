@@ -21,11 +21,12 @@ from pydantic import ValidationError
 from edge.clock import ManualClock, SystemClock
 from edge.store.ledger import Entry
 from edge.store.readings import ReadingsStore, Row, open_readings
-from edge.uplinks import posts, webhook
+from edge.uplinks import pauses, posts, webhook
 from edge.uplinks.drain import drain
 from edge.uplinks.shape import EquipmentView, SiteView, UplinkDown
 from edge.uplinks.webhook import Settings, Webhook, open_webhook
 from tests.support import eventually, free_port
+from tests.uplinks.books import SPOKEN_TO_WITHOUT_TLS
 
 SITE = SiteView("maple", {"pump-1": EquipmentView("pump", "pump/vfd", "地下", "1号泵")})
 KEY = "shared-1"
@@ -295,6 +296,15 @@ async def test_any_other_answer_says_what_to_do_and_when_to_try_again(
     assert KEY not in str(down.value)
 
 
+@pytest.mark.parametrize("said", SPOKEN_TO_WITHOUT_TLS)
+async def test_a_port_for_tls_that_is_spoken_to_without_costs_no_row(server: Server, said: str) -> None:
+    server.answer = lambda items: (400, said, {})
+    async with opened(server) as uplink:
+        with pytest.raises(UplinkDown, match="write https: in the url"):
+            await uplink.send(rows(1, 2), late=False)
+        assert uplink.stats.rejected == 0
+
+
 async def test_a_body_of_which_nobody_knows_whether_it_was_taken_goes_again_under_the_same_key(
     server: Server,
 ) -> None:
@@ -331,8 +341,9 @@ def put(store: ReadingsStore, count: int) -> None:
 
 
 async def test_a_server_that_fails_every_third_time_gets_everything_and_nothing_under_two_keys(
-    server: Server, tmp_path: Path
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pauses, "FIRST_PAUSE_S", 0.01)
     calls = itertools.count()
 
     def answer(items: list[dict[str, Any]]) -> Answer:
