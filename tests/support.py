@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -30,6 +31,17 @@ async def eventually(predicate: Callable[[], T | Awaitable[T]], within_s: float 
         if time.monotonic() > deadline:
             pytest.fail(f"still not true after {within_s:g} s (last: {result!r})")
         await asyncio.sleep(0.01)
+
+
+@contextmanager
+def no_file_grows() -> Iterator[None]:
+    """While in the block nothing can be written by this process, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def free_port() -> int:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.checkup.finding import Finding, doubtful, well, wrong
-from edge.store.database import StoreError
+from edge.store.database import StoreError, damaged
 from edge.store.lock import holder
-from edge.store.state import LEDGER, SCHEMAS, reading, refuse_newer_state
+from edge.store.state import SCHEMAS, reading, refuse_newer_state
 
 SLOW_S, TOO_SLOW_S = 0.2, 2.0
 """A full sync: every alarm waits for one before it is told."""
@@ -21,8 +21,16 @@ LITTLE, TOO_LITTLE = 1 << 30, 64 << 20
 """Bytes free."""
 SYNCS = 5
 CHECKED = 256 << 20
-"""A ledger up to this size is looked through as a whole."""
+"""A database up to this size is looked through as a whole."""
 _PRIVATE = 0o077
+_DAMAGED = (
+    "重启守护进程会另存损坏的文件；或用 courtyard restore 恢复备份",
+    "a restart sets a damaged file aside; or restore a backup with courtyard restore",
+)
+_FULL = (
+    "磁盘已满或只读时文件本身可能完好：清理磁盘，或把该目录复制到别的磁盘再检查",
+    "the file itself may be sound, its disk full or read-only: free some, or copy the folder to another disk and look there",
+)
 
 
 def look_at_state(state: Path, budget: int | None = None) -> Iterator[Finding]:
@@ -82,18 +90,19 @@ def _databases(state: Path) -> Iterator[Finding]:
             continue
         try:
             with reading(path) as database:
-                whole = name == LEDGER and path.stat().st_size <= CHECKED
+                whole = path.stat().st_size <= CHECKED
                 verdict = database.execute("PRAGMA quick_check(1)" if whole else "PRAGMA schema_version").fetchone()[
                     0
                 ]
             if whole and verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
         except (sqlite3.Error, StoreError) as error:
+            is_disk = isinstance(error, sqlite3.OperationalError) and not damaged(error)
             yield wrong(
-                "files", (f"{path} 无法读取：{error}", f"{path} cannot be read: {error}"),
-                ("重启守护进程会另存损坏的文件；或用 courtyard restore 恢复备份",
-                 "a restart sets a damaged file aside; or restore a backup with courtyard restore"),
-            )  # fmt: skip
+                "files",
+                (f"{path} 无法读取：{error}", f"{path} cannot be read: {error}"),
+                _FULL if is_disk else _DAMAGED,
+            )
         else:
             yield well("files", f"{path}，{path.stat().st_size >> 10} KB", f"{path}, {path.stat().st_size >> 10} KB")
     aside = sorted(state.glob("*.damaged-*"))

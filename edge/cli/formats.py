@@ -20,6 +20,8 @@ from edge.console.timespan import parse_time_ns
 
 COLUMNS = ("time", "point", "value", "unit", "quality", "reason")
 EARLIEST_NS, LATEST_NS = -(2**63), 2**63 - 1
+LONGEST_CELL = 1 << 24
+"""Of CSV; a quotation mark that is never closed takes no more memory than that."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _QUOTED = re.compile(r'[",\r\n]')
@@ -120,22 +122,34 @@ def _typed(text: str) -> Value:
 
 def csv_reader(source: TextIO) -> Iterator[Line]:
     """Readings of a CSV file with our header; the columns may stand in any order, unit may be missing."""
+    rows = _rows(source)
+    number, head = next(rows, (1, []))
+    lacking = [column for column in ("time", "point", "value") if column not in head]
+    if isinstance(head, str) or lacking:
+        why = head if isinstance(head, str) else f"the first line has no column {', '.join(lacking)}"
+        yield number, f"{why}; it should be {','.join(COLUMNS)}"
+        return
+    for number, row in rows:
+        if isinstance(row, str):
+            yield number, row
+        elif len(row) != len(head):
+            yield number, f"has {len(row)} columns, the first line has {len(head)}"
+        else:
+            yield number, _of_cells(dict(zip(head, row, strict=True)))
+
+
+def _rows(source: TextIO) -> Iterator[tuple[int, list[str] | str]]:
+    """The rows that are not empty, and where one is no CSV, why: those after it are looked at all the same."""
+    csv.field_size_limit(LONGEST_CELL)
     reader = csv.reader(source, strict=True)
-    try:
-        head = next(reader, [])
-        lacking = [column for column in ("time", "point", "value") if column not in head]
-        if lacking:
-            yield 1, f"the first line has no column {', '.join(lacking)}; it should be {','.join(COLUMNS)}"
+    while True:
+        try:
+            if row := next(reader):
+                yield reader.line_num, row
+        except StopIteration:
             return
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(head):
-                yield reader.line_num, f"has {len(row)} columns, the first line has {len(head)}"
-                continue
-            yield reader.line_num, _of_cells(dict(zip(head, row, strict=True)))
-    except csv.Error as error:
-        yield reader.line_num, f"is no CSV: {error}"
+        except csv.Error as error:
+            yield reader.line_num, f"is no CSV: {error}"
 
 
 def _of_cells(cells: Mapping[str, str]) -> Told | str:
@@ -143,7 +157,7 @@ def _of_cells(cells: Mapping[str, str]) -> Told | str:
         quality = checked_quality(cells.get("quality") or "good", cells.get("reason"))
     except Wrong as wrong:
         return str(wrong)
-    return _checked(cells["time"], cells["point"], _typed(cells["value"]), quality)
+    return checked(cells["time"], cells["point"], _typed(cells["value"]), quality)
 
 
 # --- JSON lines
@@ -173,7 +187,7 @@ def jsonl_reader(source: TextIO) -> Iterator[Line]:
             if not isinstance(value, bool | int | float | str | None):
                 raise Wrong(f"value is {str(value)[:40]!r}; a value is a number, a text, true, false or null")
             quality = checked_quality(body.get("quality", "good"), body.get("reason"))
-            yield number, _checked(str(body["time"]), body["point"], value, quality)
+            yield number, checked(str(body["time"]), body["point"], value, quality)
         except Wrong as wrong:
             yield number, str(wrong)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -229,7 +243,7 @@ def _field(value: Value) -> str:
 
 _LP = re.compile(
     r"(?P<head>(?:\\.|[^\s\\])+)[ ]"
-    r'(?P<fields>(?:"(?:\\.|[^"\\])*"|\\.|[^\s"\\])+)(?:[ ](?P<time>-?\d+))?\Z',
+    r'(?P<fields>(?:"(?:\\.|[^"\\])*"|\\.|[^\s"\\])+)(?:[ ](?P<time>-?\d{1,40}))?\Z',
     re.DOTALL,
 )
 _LP_FIELD = re.compile(r'(?P<name>(?:\\.|[^,=\\])+)=(?P<value>"(?:\\.|[^"\\])*"|[^,"]+)(?:,|\Z)', re.DOTALL)
@@ -239,7 +253,7 @@ _LP_TAG = re.compile(r",(?P<key>(?:\\.|[^,=\\])+)=(?P<value>(?:\\.|[^,\\])+)")
 def lp_reader(source: TextIO) -> Iterator[Line]:
     """Readings of line protocol in the shape of our uplink: one for each field and its `_quality`."""
     for number, line in enumerate(source, 1):
-        text = line.rstrip("\n")
+        text = line.rstrip("\r\n")
         if not text.strip() or text.startswith("#"):
             continue
         try:
@@ -266,10 +280,12 @@ def _of_line(text: str) -> Iterator[Told | str]:
             raise Wrong(f"has a field that cannot be read: {match['fields'][place : place + 40]}")
         fields[_unescape(each["name"])] = _lp_value(each["value"])
         place = each.end()
-    marks = {name.removesuffix("_quality"): str(mark) for name, mark in fields.items() if name.endswith("_quality")}
-    for name in dict.fromkeys([name for name in fields if not name.endswith("_quality")] + list(marks)):
+    # A quality is a text: a number with such a name is a point of its own, like a signal's link_quality.
+    told = {name: mark for name, mark in fields.items() if name.endswith("_quality") and isinstance(mark, str)}
+    marks = {name.removesuffix("_quality"): mark for name, mark in told.items()}
+    for name in dict.fromkeys([name for name in fields if name not in told] + list(marks)):
         quality = checked_quality(*marks.get(name, "good").partition("/")[::2])
-        yield _checked(int(match["time"]), f"{tags['equipment']}.{name}", fields.get(name), quality)
+        yield checked(int(match["time"]), f"{tags['equipment']}.{name}", fields.get(name), quality)
 
 
 def _lp_value(text: str) -> Value:
@@ -298,7 +314,8 @@ def checked_quality(level: Any, reason: Any) -> str:
     return quality
 
 
-def _checked(time: str | int, point: Any, value: Value, quality: str) -> Told | str:
+def checked(time: str | int, point: Any, value: Value, quality: str) -> Told | str:
+    """A reading of what stands in a file, or why it is none."""
     equipment, _, name = str(point).rpartition(".")
     if not isinstance(point, str) or not equipment or not name:
         return f"point is {str(point)[:60]!r}; write EQUIPMENT.POINT"

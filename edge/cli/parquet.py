@@ -13,7 +13,7 @@ from typing import Any
 
 from drivers.point import Value
 from edge.cli.command import USAGE, Ended
-from edge.cli.formats import Line, Names, Told, Write, checked_quality
+from edge.cli.formats import Line, Names, Told, Write, checked, checked_quality
 
 GROUP = 50_000
 """Readings that are in memory at a time."""
@@ -111,6 +111,6 @@ def _told(time_ns: Any, row: dict[str, Any]) -> Told | str:
         elif kind != "none":
             return f"kind is {kind!r}; there are bool, int, float, text, none"
         quality = checked_quality(*str(row["quality"]).partition("/")[::2])
-        return Told(int(time_ns), str(row["point"]), value, quality)
+        return checked(int(time_ns), row["point"], value, quality)
     except (TypeError, ValueError) as error:
         return f"is no reading: {error}"

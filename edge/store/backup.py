@@ -30,7 +30,7 @@ from typing import IO, Any, BinaryIO, cast
 import zstandard
 
 from edge import __version__
-from edge.store.database import StoreError, open_reading, schema_of
+from edge.store.database import StoreError, open_reading, remedy, schema_of
 from edge.store.state import LEDGER, READINGS
 
 FORMAT = 1
@@ -115,7 +115,7 @@ def back_up(
     except OSError as error:
         raise StoreError(f"{error.filename or target} cannot be copied: {error.strerror or error}") from error
     except sqlite3.Error as error:
-        raise StoreError(f"{state} cannot be copied: {error}; see courtyard doctor") from error
+        raise StoreError(f"{state} cannot be copied: {error}; {remedy(error, state / LEDGER)}") from error
     return manifest
 
 

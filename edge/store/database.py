@@ -128,12 +128,37 @@ def connect_reading(path: Path, migrations: Sequence[str]) -> sqlite3.Connection
 
 
 def open_reading(path: Path) -> sqlite3.Connection:
-    """A connection that can change nothing. Raises StoreError where there is no such file."""
+    """A connection that can change nothing. Raises StoreError where there is no such file.
+
+    SQLite reads beside its write-ahead log only with a file of its own there. On a disk that takes none, a card that
+    is full or write-protected, a database without such a log is read as it lies.
+    """
     if not path.is_file():
         raise StoreError(f"there is no {path}; name the state directory with --state")
-    return sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None
-    )
+    connection = _open_with(path, "mode=ro")
+    try:
+        connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.OperationalError as error:
+        if damaged(error) or _has_log(path):
+            return connection  # whoever asks it something is told so
+        connection.close()
+        return _open_with(path, "mode=ro&immutable=1")
+    except sqlite3.DatabaseError:
+        pass
+    return connection
+
+
+def _open_with(path: Path, how: str) -> sqlite3.Connection:
+    name = f"file:{quote(str(path.absolute()))}?{how}"
+    return sqlite3.connect(name, uri=True, timeout=BUSY_S, isolation_level=None)
+
+
+def _has_log(path: Path) -> bool:
+    """Whether something stands in its write-ahead log."""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size > 0
+    except OSError:
+        return False
 
 
 def schema_of(connection: sqlite3.Connection) -> int:
@@ -220,6 +245,15 @@ def damaged(error: sqlite3.Error) -> bool:
     if code is None:
         return False
     return code & 0xFF in _DAMAGE or (code & 0xFF == sqlite3.SQLITE_ERROR and str(error).startswith(_NOT_OURS))
+
+
+def remedy(error: sqlite3.Error, path: Path) -> str:
+    """What to do where a file cannot be read without changing it."""
+    if damaged(error) or not isinstance(error, sqlite3.OperationalError):
+        return "see courtyard doctor"
+    return (
+        f"is its disk full or read-only? free some, or copy {path.parent} to another disk and name that with --state"
+    )
 
 
 def damage(what: str) -> sqlite3.DatabaseError:

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from edge.store.database import StoreError
+from edge.store.database import StoreError, remedy
 from edge.store.history import History, Sample
 from edge.store.readings_file import ReadingsFile
 from edge.store.tail import Tail
@@ -47,7 +47,7 @@ class Reader:
                 except StopAsyncIteration:
                     return
                 except sqlite3.Error as error:
-                    raise StoreError(f"{self._path} cannot be read: {error}; see courtyard doctor") from error
+                    raise _unreadable(self._path, error) from error
 
     async def _read(self, work: Callable[[ReadingsFile], T], nothing: T) -> T:
         return work(self._file)
@@ -59,6 +59,10 @@ def open_reader(path: Path) -> Iterator[Reader]:
     try:
         file = ReadingsFile(path, read_only=True)
     except sqlite3.Error as error:
-        raise StoreError(f"{path} cannot be read: {error}; see courtyard doctor") from error
+        raise _unreadable(path, error) from error
     with closing(file):
         yield Reader(file, path)
+
+
+def _unreadable(path: Path, error: sqlite3.Error) -> StoreError:
+    return StoreError(f"{path} cannot be read: {error}; {remedy(error, path)}")

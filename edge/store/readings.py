@@ -362,7 +362,9 @@ class ReadingsStore:
         try:
             return await self._disk.write(work)
         except sqlite3.DatabaseError as error:
-            if not isinstance(error, sqlite3.OperationalError) and not damaged(error):
+            if damaged(error):  # it may be met here only: what is packed is read by nobody else for months
+                await self._replace(error)
+            elif not isinstance(error, sqlite3.OperationalError):
                 raise
             raise StoreError(f"{self.path} cannot be written ({error})") from error
 

@@ -19,11 +19,12 @@ from edge.checkup.finding import Finding
 from edge.checkup.reach import look_at_far_ends, look_at_ports
 from edge.site import Site
 from edge.site_file import load_site
+from edge.store import readings_file
 from edge.store.database import connect
 from edge.store.ledger import MIGRATIONS
 from edge.store.lock import holder, state_lock
 from tests.cli.conftest import Run, run  # noqa: F401  # a fixture
-from tests.support import free_port
+from tests.support import free_port, no_file_grows
 
 
 def only(findings: Iterator[Finding], what: str) -> list[tuple[str, str]]:
@@ -97,6 +98,26 @@ def test_a_state_directory_of_a_newer_program_is_told(tmp_path: Path) -> None:
     ((verdict, text),) = only(look_at_state(tmp_path), "files")
     assert verdict == "fail"
     assert "it needs a newer Courtyard" in text
+
+
+def test_a_database_with_a_lost_page_is_told_and_one_on_a_full_disk_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "readings.db"
+    with closing(connect(path, readings_file.MIGRATIONS, full_sync=True)) as database:
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'chunks'").fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: (page - 1) * size] + bytes(size) + whole[page * size :])
+    (found,) = [each for each in look_at_state(tmp_path) if each.what == "files"]
+    assert found.verdict == "fail"
+    assert found.todo
+    assert "sets a damaged file aside" in found.todo.en
+    path.write_bytes(whole)
+    (tmp_path / "readings.db-wal").write_bytes(b"not folded in yet")
+    (tmp_path / "readings.db-shm").unlink(missing_ok=True)
+    with no_file_grows():
+        (found,) = [each for each in look_at_state(tmp_path) if each.what == "files"]
+    assert found.todo
+    assert "copy the folder to another disk" in found.todo.en
 
 
 def test_secrets_that_others_can_read_are_told(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from edge.store.readings import open_readings
 from edge.store.state import READINGS
 from edge.timekeeping import EARLIEST_NS
 from tests.cli.conftest import Run
+from tests.support import no_file_grows
 
 T = 1_772_445_600_000_000_000
 SITE = """\
@@ -96,6 +97,21 @@ def test_an_export_where_there_is_no_log_or_a_damaged_one_is_one_line(run: Run, 
     assert code == 1
     assert "cannot be read: file is not a database" in err
     assert err.count("\n") == 1
+
+
+def test_a_card_that_takes_nothing_is_read_all_the_same(run: Run, tmp_path: Path) -> None:
+    recorded(tmp_path / "a")
+    words = ("export", "readings", "--all", "--state", str(tmp_path / "a"))
+    with no_file_grows():
+        code, out, _ = run(*words)
+    assert (code, len(out.splitlines())) == (0, 601)
+    (tmp_path / "a" / "readings.db-shm").unlink(missing_ok=True)
+    (tmp_path / "a" / "readings.db-wal").write_bytes(b"not folded in yet")
+    with no_file_grows():
+        code, _, err = run(*words)
+        assert run("backup", str(tmp_path / "b"), "--state", str(tmp_path / "a"))[0] == 1
+    assert code == 1
+    assert f"copy {tmp_path / 'a'} to another disk and name that with --state" in err
 
 
 def test_bad_lines_are_told_and_nothing_is_imported_unless_asked_for(run: Run, tmp_path: Path) -> None:

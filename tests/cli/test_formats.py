@@ -13,6 +13,7 @@ from drivers.point import Quality, Value
 from edge.cli.formats import READERS, WRITERS, Line, Names, Told, stamp
 from edge.cli.parquet import parquet_reader, parquet_writer
 
+T = 1_772_445_600_000_000_000
 NAMES = Names(
     "maple", {"pump-1.p": "MPa"}, {"pump-1": {"class": "pump", "profile": "pump/x", "location": "B1, 北 楼"}}
 )
@@ -116,12 +117,42 @@ def test_a_time_is_as_fine_as_it_is(time_ns: int, text: str) -> None:
         ("lp", "pump,site=x p=1 1772445600000000000\n", 1, "has no tag equipment"),
         ("lp", "pump,equipment=a p=1\n", 1, "has no time"),
         ("lp", "pump,equipment=a p=x1 1772445600000000000\n", 1, "has the value x1"),
+        ("lp", f"pump,equipment=a p=1 {'9' * 5000}\n", 1, "is no line protocol"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_line(form: str, text: str, line: int, words: str) -> None:
     ((number, found),) = [each for each in read(form, text) if not isinstance(each[1], Told)]
     assert number == line
     assert words in str(found)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "lp"])
+def test_a_point_may_be_called_something_quality(form: str) -> None:
+    told = [
+        Told(T, "zone-1.water_quality", 7.5), Told(T, "zone-1.link_quality", 200),
+        Told(T, "zone-1.water_quality", None, "bad/comm"), Told(T, "zone-1.link_quality", 3, "uncertain/stale"),
+    ]  # fmt: skip
+    assert [each for _, each in read(form, written(form, told))] == told
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "lp"])
+def test_lines_may_end_as_those_of_windows_do(form: str) -> None:
+    told = [Told(T, "pump-1.flow", 1.5), Told(T + 1, "pump-1.flow", None, "bad/comm")]
+    assert [each for _, each in read(form, written(form, told).replace("\n", "\r\n"))] == told
+
+
+def test_a_line_that_is_no_csv_costs_no_other_and_a_long_text_is_none() -> None:
+    head, good = "time,point,value\n", "2026-03-02,a.b,1\n"
+    text = f'{head}{good}2026-03-02,a.b,"x"y\n{good}2026-03-02,a.b,{"a" * 200_000}\n{good}'
+    found = read("csv", text)
+    assert [number for number, each in found if isinstance(each, Told)] == [2, 4, 5, 6]
+    assert [number for number, each in found if isinstance(each, str) and "is no CSV" in each] == [3]
+
+
+def test_a_row_of_a_parquet_without_equipment_is_told(tmp_path: Path) -> None:
+    with parquet_writer(tmp_path / "x.parquet", NAMES) as write:
+        write(Told(T, "flow", 1))
+    assert list(parquet_reader(tmp_path / "x.parquet")) == [(1, "point is 'flow'; write EQUIPMENT.POINT")]
 
 
 def test_a_parquet_that_is_none_is_told(tmp_path: Path) -> None:

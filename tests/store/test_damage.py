@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.clock import ManualClock
+from edge.store.database import StoreError
 from edge.store.keeper import Keeper, Keeping, Shed
 from edge.store.packer import Closing, pack_upto
 from edge.store.readings import ReadingsStore, open_readings
@@ -125,6 +126,34 @@ async def test_a_small_file_is_checked_whole_after_a_kill(tmp_path: Path) -> Non
         assert "set aside as readings.db.damaged-" in store.trouble
         put(store, 1)
     assert list(tmp_path.glob("readings.db.damaged-*"))
+
+
+@pytest.mark.parametrize("table", ["chunks", "periods", "series", "minutes"])
+async def test_damage_that_only_the_keeper_meets_is_told_and_the_history_is_kept_in_shape_again(
+    tmp_path: Path, table: str
+) -> None:
+    path, clock = tmp_path / "readings.db", ManualClock(5 * DAY)
+
+    def keeper(store: ReadingsStore, keep_ns: int) -> Keeper:
+        return Keeper(store, Keeping(Closing(0), keep_ns, 99 * DAY, 99 * DAY, 10**9, {}), clock, (), nobody)
+
+    await packed(path)
+    shell = sqlite3.connect(path)
+    (page,) = shell.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    (size,) = shell.execute("PRAGMA page_size").fetchone()
+    shell.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    async with open_readings(path, LONG_S) as store:
+        with pytest.raises(StoreError, match="malformed"):
+            await keeper(store, DAY).turn()
+        put(store, 1)
+        await store.flush()
+        assert store.trouble is not None
+        assert "set aside as readings.db.damaged-" in store.trouble
+        await keeper(store, DAY).turn()
+        assert [row.values[0] for row in await store.read_after(0, 10)] == [1]
 
 
 async def test_a_body_that_has_rotted_costs_its_own_rows_only(tmp_path: Path) -> None:
