@@ -29,7 +29,7 @@ _DAMAGED = (
 )
 _FULL = (
     "磁盘已满或只读时文件本身可能完好：清理磁盘，或把该目录复制到别的磁盘再检查",
-    "the file itself may be sound, its disk full or read-only: free some, or copy the folder to another disk and look there",
+    "the file may be sound, its disk full or read-only: free some, or copy the folder to another disk and look there",
 )
 
 
