@@ -6,7 +6,7 @@ at once. `courtyard check` and `courtyard run` share this code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -344,6 +344,7 @@ class _Loader:
 
     def _uplinks(self) -> dict[str, UplinkSettings]:
         found: dict[str, UplinkSettings] = {}
+        taken: dict[Hashable, str] = {}
         for name, row in self.document.mapping("uplinks").items():
             where = ("uplinks", name)
             if not self._good_row(where, name, row, ("type",)):
@@ -358,8 +359,17 @@ class _Loader:
             if settings is not None:
                 note = partial(self._note_below, where)
                 found[name] = settings.placed(self.folder, note)
+                self._check_own(name, settings, taken.setdefault(settings.own(), name))
                 settings.suits(self.document.mapping("equipment"), note)
         return found
+
+    def _check_own(self, name: str, settings: UplinkSettings, other: str) -> None:
+        if settings.own() is not None and other != name:
+            self.document.add(
+                ("uplinks", name),
+                f"says the same on the same broker as {other}, and each would write over the other; "
+                "remove one, or give it another prefix, group, node or device",
+            )
 
     def _note_below(self, where: tuple[str, ...], keys: tuple[str | int, ...], message: str) -> None:
         self.document.add((*where, *keys), message)

@@ -129,9 +129,15 @@ def _journal(arguments: argparse.Namespace) -> int:
     return OK
 
 
+_COUNTS = ("rows", "rows_given_up", "last_row_there")
+"""What an entry about an uplink counts."""
+
+
 def _entry(row: Mapping[str, Any], lang: Language) -> tuple[object, ...]:
     body = row.get("body") or {}
     event = body.get("event") or body.get("result") or ""
     note = body.get("note") or body.get("reason") or ""
-    who_and_why = " · ".join(say(each, lang) for each in (body.get("who"), note, body.get("example")) if each)
+    counted = next((f"{word(key, lang)} {body[key]}" for key in _COUNTS if key in body), "")
+    told = (body.get("who"), counted, note, body.get("example"))
+    who_and_why = " · ".join(say(each, lang) for each in told if each)
     return row["seq"], local(row.get("time")), row["kind"], row["subject"], say(event, lang), who_and_why

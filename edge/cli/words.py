@@ -25,6 +25,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     "storage": ("存储", "storage"), "budget": ("预算", "budget"), "packed": ("已压缩", "packed"),
     "oldest": ("最早", "oldest"), "shed": ("因预算丢弃", "let go for the budget"),
     "aging_held": ("时钟跳变未证实，暂停按期清理", "clock leaped, deletion by age on hold"),
+    "rows": ("行数", "rows"), "rows_given_up": ("放弃的行数", "rows given up"),
+    "last_row_there": ("前一上行已有至行号", "the far end before has all up to row"),
     "rejected": ("被拒", "rejected"), "class": ("类别", "class"), "count": ("台数", "count"),
     "alarms": ("报警", "alarms"), "untrusted": ("不可信", "not trusted"), "seq": ("序号", "no"),
     "kind": ("种类", "kind"), "subject": ("对象", "subject"), "event": ("事件", "event"),

@@ -11,6 +11,7 @@ import logging
 import re
 import socket
 import ssl
+from collections.abc import Hashable
 from contextlib import suppress
 from typing import Annotated
 
@@ -58,6 +59,11 @@ class BrokerSettings(NetworkSettings):
     def usual_port(self) -> int:
         """The port, said or not."""
         return self.port or (8883 if self.tls else 1883)
+
+    def own(self) -> Hashable:
+        """Its topics on that broker."""
+        names = (getattr(self, key, None) for key in ("prefix", "group", "node"))
+        return self.type, self.host, self.usual_port, *names
 
 
 class CommandSettings(BrokerSettings):

@@ -7,7 +7,7 @@ yields a `Sender`. Reading the log, pausing and moving the cursor are done by `d
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Protocol, Self, runtime_checkable
@@ -40,6 +40,10 @@ class UplinkSettings(Strict):
         """A number that is another where the far end is another; never 0."""
         keys = ("type", "url", "host", "port", "org", "bucket", "prefix", "group", "node", "device")
         return 1 + crc32("\n".join(f"{key} {getattr(self, key, None)}" for key in keys).encode())
+
+    def own(self) -> Hashable:
+        """What no other uplink may have too, since each would write over what the other says; None: it may."""
+        return None
 
     def placed(self, folder: Path, note: Callable[[tuple[str, ...], str], None]) -> Self:
         """With the names of files followed from `folder`; what is wrong with them goes to `note(keys, message)`."""

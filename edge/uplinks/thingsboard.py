@@ -12,7 +12,7 @@ what ThingsBoard's rule chains then do with it nobody here can know.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Literal
 
@@ -66,6 +66,10 @@ class Settings(CommandSettings):
     """Name of a device there; unique over all sites of the tenant."""
     limit: Annotated[int, Field(ge=1024, le=16_000_000)] = 60_000
     """Bytes of one message; ThingsBoard takes 65,536 unless its settings say otherwise."""
+
+    def own(self) -> Hashable:
+        """Its devices there, as the gateway that the token says."""
+        return super().own(), self.username, self.device
 
 
 class ThingsBoard(Session):

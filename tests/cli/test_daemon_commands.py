@@ -143,6 +143,21 @@ def test_the_journal(daemon: Daemon, run: Run) -> None:
     assert [line.split("\t")[0] for line in lines] == ["no", "4", "8"]
 
 
+def test_the_journal_counts_the_rows_of_an_uplink(daemon: Daemon, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies = (
+        {"event": "removed", "rows_given_up": 41},
+        {"event": "set aside", "rows": 7, "rows_ever": 9, "example": "pump a=1", "reason": "422: no"},
+    )
+
+    async def journal(kind: str | None, after: int, limit: int, /) -> list[dict[str, object]]:
+        assert kind == "uplink"
+        return [{"seq": 1, "kind": kind, "subject": "cloud", "time": None, "body": body} for body in bodies]
+
+    monkeypatch.setattr(daemon.desk, "journal", journal)
+    lines = run("alarms", "journal", "--kind", "uplink")[1].splitlines()
+    assert [line.split("\t")[-1] for line in lines[1:]] == ["rows given up 41", "rows 7 · 422: no · pump a=1"]
+
+
 def test_no_alarms_is_said(daemon: Daemon, run: Run) -> None:
     assert run("alarms", "list", "--state", "suppressed")[1] == "no alarms\n"
 
