@@ -96,6 +96,11 @@ class Settings(BaseModel):
         """How many requests may be out on the connection."""
         return 1
 
+    @property
+    def owned(self) -> str:
+        """What no other connection can have at the same time, such as a serial port; empty where that is nothing."""
+        return ""
+
 
 class PolledSettings(Settings):
     """Keys of a connection whose devices answer when asked."""

@@ -176,6 +176,8 @@ def load_profile(path: Path) -> tuple[Profile | None, Document]:
     shown = _shown(document, spec.shown, points)
     fingerprint = _fingerprint(document, driver, spec)
     _check_commands(document, equipment_class, {name: point for name, (point, _) in points.items()})
+    if driver.plan:
+        _check_unread(document, spec.period, {name: point for name, (point, _) in points.items()})
     _check_together(document, driver, options, points)
     if document.faults or options is None:
         return None, document
@@ -268,6 +270,28 @@ def _check_commands(document: Document, equipment_class: str, points: Mapping[st
             elif lock.point not in document.mapping("points"):  # else its own mistake is shown already
                 near = nearest(lock.point, points) or "; points of other equipment belong into the site file"
                 document.add((*where, "point"), f"no point {lock.point!r} in this profile{near}")
+
+
+def _check_unread(document: Document, period_s: float, points: Mapping[str, PointSpec]) -> None:
+    """Note what cannot be because a polled point without a period is never read."""
+    unread = [name for name, spec in points.items() if not (period_s if spec.period is None else spec.period)]
+    for name in unread:
+        spec, where = points[name], ("points", name)
+        if not spec.writable:
+            document.add((*where, "period"), "is 0: it is never read, and cannot be written; give it a period")
+        if spec.guard is not None and spec.guard.max_step is not None:
+            document.add(
+                (*where, "guard", "max_step"),
+                "counts from where the point stands, and that is never read, its period is 0; give it a period",
+            )
+    for name, spec in points.items():
+        for index, lock in enumerate(spec.guard.interlocks if spec.guard else ()):
+            if lock.point in unread:
+                document.add(
+                    ("points", name, "guard", "interlocks", index, "point"),
+                    f"{lock.point} is never read, its period is 0, so that no command would ever be allowed; "
+                    "give it a period",
+                )
 
 
 class Library:

@@ -42,6 +42,11 @@ class SerialLinesSettings(Settings):
     encoding: str = "gbk"
     """Of the text on the line."""
 
+    @property
+    def owned(self) -> str:
+        """The port."""
+        return self.port
+
     @field_validator("encoding")
     @classmethod
     def _known(cls, name: str) -> str:

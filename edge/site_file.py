@@ -159,6 +159,7 @@ class _Loader:
     def _connections(self) -> dict[str, tuple[Driver, Settings | None] | None]:
         """Type and settings of each connection; None for what has mistakes, so that its name is still known."""
         found: dict[str, tuple[Driver, Settings | None] | None] = {}
+        owners: dict[str, str] = {}
         for name, row in self.document.mapping("connections").items():
             where = ("connections", name)
             found[name] = None
@@ -171,6 +172,12 @@ class _Loader:
                 continue
             settings = self.document.validate(driver.settings, row, where)
             found[name] = (driver, settings)
+            if settings is not None and settings.owned and owners.setdefault(settings.owned, name) != name:
+                self.document.add(
+                    (*where, "port"),
+                    f"{settings.owned} is the port of {owners[settings.owned]} already; put the devices of one line "
+                    "under one connection",
+                )
         return found
 
     def _good_row(self, where: tuple[str, ...], name: str, row: Any, keys: Sequence[str]) -> bool:

@@ -11,7 +11,15 @@ from contextlib import asynccontextmanager
 from drivers.driver import Clock, Driver
 from drivers.modbus.check import check
 from drivers.modbus.fingerprint import FingerprintKeys
-from drivers.modbus.keys import Limits, RegisterKeys, RtuSettings, RtuTcpSettings, TcpSettings, UnitKeys
+from drivers.modbus.keys import (
+    Limits,
+    LineUnitKeys,
+    RegisterKeys,
+    RtuSettings,
+    RtuTcpSettings,
+    TcpSettings,
+    UnitKeys,
+)
 from drivers.modbus.line import LineLink
 from drivers.modbus.link import ModbusLink
 from drivers.modbus.planner import ModbusSettings, plan
@@ -41,13 +49,15 @@ def _link(name: str, settings: ModbusSettings, clock: Clock) -> ModbusLink:
     return SeveralLink(name, settings, clock) if settings.at_once > 1 else TcpLink(name, settings, clock)
 
 
-def _driver(settings: type[TcpSettings] | type[RtuSettings] | type[RtuTcpSettings], scheme: str) -> Driver:
+def _driver(
+    settings: type[TcpSettings] | type[RtuSettings] | type[RtuTcpSettings], unit: type[UnitKeys], scheme: str
+) -> Driver:
     return Driver(
-        "modbus", settings, UnitKeys, RegisterKeys, Limits, open_connection, plan=plan, check=check, scheme=scheme,
+        "modbus", settings, unit, RegisterKeys, Limits, open_connection, plan=plan, check=check, scheme=scheme,
         describe=describe, fingerprint=FingerprintKeys, scan=scan, probe=probe,
     )  # fmt: skip
 
 
-TCP = _driver(TcpSettings, "modbus-tcp")
-RTU = _driver(RtuSettings, "serial")
-RTU_TCP = _driver(RtuTcpSettings, "rtu-tcp")
+TCP = _driver(TcpSettings, UnitKeys, "modbus-tcp")
+RTU = _driver(RtuSettings, LineUnitKeys, "serial")
+RTU_TCP = _driver(RtuTcpSettings, LineUnitKeys, "rtu-tcp")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from drivers.driver import Keys, PolledSettings
 from drivers.units import Seconds
@@ -31,6 +31,9 @@ REGISTERS = {
     "uint64": 4, "int64": 4, "float64": 4,
 }  # fmt: skip
 """Registers that a value of a type takes; a string says its own `length`."""
+Timeout = Annotated[Seconds, Field(gt=0, le=60)]
+"""A device that was never heard is waited for so long once, and its neighbours with it: never for minutes, as where
+milliseconds were meant."""
 _LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 _LOWEST = {"int16": -(1 << 15), "int32": -(1 << 31), "int64": -(1 << 63)}
 
@@ -41,7 +44,7 @@ class TcpSettings(PolledSettings):
     type: Literal["modbus-tcp"]
     host: str = Field(min_length=1)
     port: int = Field(default=502, ge=1, le=65535)
-    timeout: Annotated[Seconds, Field(gt=0)] = 1.0
+    timeout: Timeout = 1.0
     """How long a device may take to answer, and the host to accept the connection."""
     pause: Seconds = 0.0
     """Left free between an answer and the next request."""
@@ -75,11 +78,16 @@ class RtuSettings(PolledSettings):
     baudrate: int = Field(default=9600, ge=50)
     parity: Literal["N", "E", "O"] = "N"
     stopbits: Literal[1, 2] = 1
-    timeout: Annotated[Seconds, Field(gt=0)] = 1.0
+    timeout: Timeout = 1.0
     """How long a device may take to answer; the time of the characters on the line comes on top."""
     pause: Seconds = 0.0
     pause_after_connect: Seconds = 0.0
     """Left free after opening the port: some adapters start anew when it is opened."""
+
+    @property
+    def owned(self) -> str:
+        """The port."""
+        return self.port
 
 
 class RtuTcpSettings(PolledSettings):
@@ -90,7 +98,7 @@ class RtuTcpSettings(PolledSettings):
     port: int = Field(ge=1, le=65535)
     baudrate: int = Field(default=9600, ge=50)
     """Of the line behind the server; for the prediction of its load only."""
-    timeout: Annotated[Seconds, Field(gt=0)] = 1.0
+    timeout: Timeout = 1.0
     pause: Seconds = 0.0
     pause_after_connect: Seconds = 0.0
 
@@ -101,6 +109,20 @@ class UnitKeys(Keys):
     unit_id: int = Field(ge=0, le=255)
     base: int = Field(default=0, ge=0, le=65535)
     """Added to every address of the profile: the channel of a module that serves several equipment."""
+
+
+class LineUnitKeys(UnitKeys):
+    """The same on a serial line, where unit id 0 is everybody."""
+
+    @field_validator("unit_id")
+    @classmethod
+    def _one(cls, unit_id: int) -> int:
+        if not unit_id:
+            raise ValueError(
+                "0 speaks to all devices of a serial line at once: none answers, and a command would go to each of "
+                "them; write the device's own, 1 to 247"
+            )
+        return unit_id
 
 
 class Limits(Keys):

@@ -95,6 +95,7 @@ def _row(connection: Any, urgent: Collection[str]) -> dict[str, Any]:
         "equipment": len(connection.devices),
         "points": sum(len(device.points) for device in connection.devices),
         "requests": len(connection.requests),
+        "polled": connection.driver.plan is not None,
         "grade": grade,
         "advice": advice(*way) if grade != "ok" else None,
         "tight": tight,
@@ -107,7 +108,7 @@ def _summary(rows: Sequence[dict[str, Any]]) -> None:
     lines = (
         (
             row["connection"], row["type"], row["equipment"], row["points"], row["requests"] or "-",
-            f"{row['load']:.1%}" if row["requests"] else "listens",
+            f"{row['load']:.1%}" if row["requests"] else "nothing is read" if row["polled"] else "listens",
             f"{row['worst_age_s']:.2f} s" if row["requests"] else "",
             _GRADES[row["grade"]] or ("turns may be skipped at times" if row["tight"] else ""),
         )
