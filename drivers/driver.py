@@ -114,6 +114,11 @@ class Keys(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @property
+    def resolution(self) -> float:
+        """The steps in which the device holds a point's value, in the point's unit; 0 where that is not known."""
+        return 0.0
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:

@@ -127,6 +127,11 @@ class Acquired:
         way = self._poller or self._link
         return await way.write(equipment.device, point, value)
 
+    def silent(self, equipment: str) -> str | None:
+        """Why an equipment is known not to answer now; None where it may."""
+        device = self._poller.figures.devices.get(equipment) if self._poller else None
+        return device.reason if device is not None and device.state == "silent" else None
+
     def worst_age_s(self, point: Point) -> float | None:
         """The oldest that a point can become while its devices answer; None where it is not polled."""
         found = self._load.points.get(point.id) if self._load else None

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
-from drivers.driver import Clock, DriverError, Refused
+from drivers.driver import Clock, DeviceSilent, DriverError, Refused
 from drivers.point import Point, Value
 from edge.acquisition.commands import LONGEST_S, Commands, Fate, Override, fate_of
 from edge.acquisition.guards import Barred, alike
@@ -60,6 +60,10 @@ class Way(Protocol):
 
     def worst_age_s(self, point: Point) -> float | None:
         """The oldest that a point can become while its devices answer; None where it is not polled."""
+        ...
+
+    def silent(self, equipment: str) -> str | None:
+        """Why an equipment is known not to answer now; None where it may."""
         ...
 
     async def write(self, equipment: Equipment, point: Point, value: Value) -> Value:
@@ -220,6 +224,10 @@ class PointCommands:
             return
         aim = self._commands.homeward(point, override)
         command = self._command(point, aim, GATEWAY, f"override by {override.who} ends: {override.reason}")
+        if why := self._ways[self._site.equipment[point.equipment].connection].silent(point.equipment):
+            # Each attempt would cost the neighbours on its line a whole time-out.
+            await self._held(override, command | {"error": why}, {}, DeviceSilent.__name__)
+            return
         try:
             value = self._reserve(point, aim)
         except Barred as barred:

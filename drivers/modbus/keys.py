@@ -236,6 +236,11 @@ class RegisterKeys(Keys):
         return self.table
 
     @property
+    def resolution(self) -> float:
+        """What one count of the register is; 0 for floats, which round by themselves."""
+        return 0.0 if self.type.startswith("float") or self.type in ("bool", "string") else abs(self.scale)
+
+    @property
     def part(self) -> tuple[int, int] | None:
         """The first and last bit that the point is; None where it takes its registers whole."""
         return self.bits if self.bit is None else (self.bit, self.bit)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from drivers.document import Document, Where, nearest
+from drivers.driver import Keys
 from drivers.guard import GuardSpec, InterlockSpec
 from drivers.point import Point, Quality, Value
 from edge.acquisition.pipeline import Live
@@ -95,10 +96,11 @@ def quantity(value: Value, point: Point) -> str:
 
 
 def alike(point: Point, one: Value, other: Value) -> bool:
-    """Whether two values of a point are the same as far as its deadband tells."""
+    """Whether two values of a point are the same as far as its deadband, and what the device can hold, tell."""
     if isinstance(one, bool | str | None) or isinstance(other, bool | str | None):
         return one == other
-    return abs(one - other) <= max(point.deadband, _TIGHT * max(abs(one), abs(other)))
+    rounding = point.address.resolution / 2 if isinstance(point.address, Keys) else 0.0
+    return abs(one - other) <= max(point.deadband, rounding * (1 + _TIGHT), _TIGHT * max(abs(one), abs(other)))
 
 
 def fit(point: Point, guard: Guard, value: Value) -> Value:

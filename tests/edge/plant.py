@@ -76,6 +76,8 @@ class Bus:
         self.asked = 0
         self.error: DriverError | None = None
         self.reads_back: Value = None
+        self.dead: str | None = None
+        """Why nobody answers."""
         self.line = asyncio.Event()
         self.line.set()
         self.stands: dict[str, Value] = {}
@@ -83,6 +85,9 @@ class Bus:
 
     def status(self) -> dict[str, Any]:
         return {}
+
+    def silent(self, equipment: str) -> str | None:
+        return self.dead
 
     def worst_age_s(self, point: Point) -> float | None:
         return None

@@ -63,6 +63,8 @@ async def test_planned_and_measured_figures_stand_side_by_side() -> None:
     assert "does not answer" in found["sump-2"]["reason"]
     assert found["sump-2"]["response_s"] is None
     assert row["silent"] == ["sump-2"]
+    assert way.silent("sump-2") == found["sump-2"]["reason"]
+    assert way.silent("pump-1") is None
     assert row["worst_age_s"] > 15
     assert row["bad_answers"] == row["writes"] == 0
     way.tally.detail["crc"] = 3

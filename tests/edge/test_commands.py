@@ -19,6 +19,14 @@ from tests.edge.plant import HALF_AN_HOUR, PROFILE, SITE, Bus, Daemon, daemon
 from tests.support import eventually
 
 
+class Rounding(Bus):
+    """Its devices hold tenths."""
+
+    async def write(self, equipment: Equipment, point: Point, value: Value) -> Value:
+        assert isinstance(value, float)
+        return await super().write(equipment, point, round(value, 1))
+
+
 async def test_a_command_is_read_back_and_journalled_with_who_why_before_and_after(tmp_path: Path) -> None:
     async with daemon(tmp_path) as it:
         it.reads(pump_2__speed=20.0, pump_2__ready=True)
@@ -36,6 +44,19 @@ async def test_what_is_read_back_is_held_against_the_deadband(tmp_path: Path, re
         it.reads(pump_2__speed=20.0, pump_2__ready=True)
         it.bus.reads_back = reads_back
         assert (await it.set("pump-2.speed", 25))["result"] == result
+
+
+COARSE = PROFILE.replace("deadband: 0.5", "scale: 0.1").replace("max_step: 10", "max_step: 2.55")
+
+
+@pytest.mark.parametrize(("reads_back", "result"), [(20.1, "done"), (20.2, "not taken"), (20.0, "not taken")])
+async def test_a_value_between_two_counts_of_the_register_is_done_where_the_nearer_is_read_back(
+    tmp_path: Path, reads_back: float, result: str
+) -> None:
+    async with daemon(tmp_path, profile=COARSE) as it:
+        it.reads(pump_2__speed=20.0, pump_2__ready=True)
+        it.bus.reads_back = reads_back
+        assert (await it.set("pump-2.speed", 20.12))["result"] == result
 
 
 @pytest.mark.parametrize(
@@ -240,6 +261,32 @@ async def test_a_return_is_tried_until_the_device_takes_it(tmp_path: Path, error
         assert [event for event, _, _ in await it.events()] == ["set", "held"]
         it.bus.error, it.bus.up = None, True
         it.reads(tank_1__start=True)
+        await it.passes(11)
+        assert it.bus.stands["tank-1.start"] is False
+
+
+async def test_a_return_in_steps_that_no_register_holds_goes_on_at_once(tmp_path: Path) -> None:
+    async with daemon(tmp_path, bus=Rounding(), profile=COARSE) as it:
+        it.reads(tank_1__speed=20.0, tank_1__ready=True)
+        await it.set("tank-1.speed", 21, 60)
+        it.reads(tank_1__speed=26.0)
+        await it.passes(64)
+        assert it.bus.stands["tank-1.speed"] == 20.0
+        assert "held" not in [event for event, _, _ in await it.events()]
+
+
+async def test_a_return_to_a_silent_device_costs_its_line_nothing_and_is_done_when_it_answers(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as it:
+        it.reads(tank_1__start=False)
+        await it.set("tank-1.start", True, 60)
+        it.bus.dead = "tank-1: unit 1 on bus does not answer"
+        await it.passes(100)
+        assert it.bus.asked == 1
+        assert [event for event, _, _ in await it.events()] == ["set", "held"]
+        shown = it.commands.override(it.points["tank-1.start"])
+        assert shown is not None
+        assert shown["trouble"] == it.bus.dead
+        it.bus.dead = None
         await it.passes(11)
         assert it.bus.stands["tank-1.start"] is False
 
