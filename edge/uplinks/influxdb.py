@@ -68,14 +68,16 @@ class InfluxDB:
         self._settings = settings
         self._lines = Lines(site)
         self._write = client.write_api().write
-        self._refused: set[bytes] = set()  # of the rows in hand: not to be counted again when they are sent again
+        self._refused: set[bytes] = (
+            set()
+        )  # of batches that failed half-way: not to be counted again when these come again
 
     async def send(self, rows: Sequence[Row], *, late: bool) -> None:  # each line has its time
         """Return once the server has the rows, apart from lines that it will never take. Raises UplinkDown."""
         lines = [line for row in rows if (line := self._lines.line(row)) is not None]
         for part in parts([line for line in lines if line not in self._refused], len):
             await self._deliver(part)
-        self._refused.clear()
+        self._refused.difference_update(lines)
 
     async def _deliver(self, lines: Sequence[bytes]) -> None:
         """Send lines; where the server refuses them, find the one that it does not take."""

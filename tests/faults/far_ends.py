@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import urllib.request
 from abc import ABC, abstractmethod
 from collections import Counter
 from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from tests.support import eventually, free_port, influxdb1_command, need, victor
 START_NS = 1_700_000_000_000_000_000
 STEP_NS = 1_000_000
 """Row n carries the value n and this many times n: VictoriaMetrics knows no smaller step."""
+WAYS = ("stop", "kill", "pause", "answer")
 
 
 class FarEnd(ABC):
@@ -74,10 +77,21 @@ class FarEnd(ABC):
             process.send_signal(how)
             await asyncio.to_thread(process.wait, 30)
 
-    def send(self, what: signal.Signals) -> None:
-        """SIGSTOP or SIGCONT."""
-        assert self.process is not None
-        self.process.send_signal(what)
+    async def away(self, way: str, seconds: float) -> None:
+        """Be gone for that long by one of `WAYS`."""
+        if way == "pause":
+            assert self.process is not None
+            self.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(seconds)
+            self.process.send_signal(signal.SIGCONT)
+            return
+        await self.end(signal.SIGKILL if way == "kill" else signal.SIGTERM)
+        await asyncio.sleep(seconds)
+        await self.start()
+
+    def refuses(self, number: int) -> bool:
+        """Whether the server will never take the row that carries it."""
+        return False
 
     async def close(self) -> None:
         """End everything."""
@@ -219,9 +233,12 @@ class Influx(FarEnd):
         return Counter(int(value) for each in series for _, value in each["values"])
 
     async def _write(self, request: web.Request) -> web.Response:
+        return await self._pass_on(request, await request.read())
+
+    async def _pass_on(self, request: web.Request, lines: bytes) -> web.Response:
         url = f"http://127.0.0.1:{self.port}/write?db={request.query['bucket']}&precision=ns"
         try:
-            async with aiohttp.ClientSession() as session, session.post(url, data=await request.read()) as answer:
+            async with aiohttp.ClientSession() as session, session.post(url, data=lines) as answer:
                 return web.Response(status=answer.status, body=await answer.read())
         except aiohttp.ClientError:
             return web.Response(status=503)
@@ -231,3 +248,44 @@ class Influx(FarEnd):
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/query?{parameters}", method="POST")
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return json.loads(answer.read())
+
+
+class Moody(Influx):
+    """InfluxDB behind a front that has something against each hundredth row or so, and against bodies that are large.
+
+    When it is "away" it answers with the next of `MOODS`; a `taken` write is written, and its answer lost.
+    """
+
+    MOODS = ("401", "403", "404", "408", "429", "500", "502", "503", "504", "hang up", "taken")
+    MOST_LINES = 40
+    NEVER = 97
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._coming = cycle(self.MOODS)
+        self._mood = ""
+
+    async def away(self, way: str, seconds: float) -> None:
+        if way != "answer":
+            await super().away(way, seconds)
+            return
+        self._mood = next(self._coming)
+        await asyncio.sleep(seconds)
+        self._mood = ""
+
+    def refuses(self, number: int) -> bool:
+        return number % self.NEVER == 0
+
+    async def _write(self, request: web.Request) -> web.Response:
+        lines = await request.read()
+        mood = self._mood
+        if mood.isdecimal():
+            return web.Response(status=int(mood), text="not now", headers={"Retry-After": "1"})
+        if lines.count(b"\n") >= self.MOST_LINES:
+            return web.Response(status=413, text="too much at once")
+        if any(self.refuses(int(number)) for number in re.findall(rb" n=(\d+)\.0 ", lines)):
+            return web.Response(status=400, text="unable to parse")
+        answer = await self._pass_on(request, lines) if mood != "hang up" else web.Response()
+        if mood and request.transport is not None:
+            request.transport.abort()
+        return answer

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from edge.uplinks import influxdb, session
-from tests.faults.far_ends import Broker, FarEnd, Influx, Victoria
+from tests.faults.far_ends import Broker, FarEnd, Influx, Moody, Victoria
 from tests.faults.outages import Counts, outages
 from tests.faults.table import Fault
 
@@ -23,6 +23,7 @@ KINDS: tuple[tuple[str, type[FarEnd], str], ...] = (
     ("InfluxDB stopped and started", Influx, "stop"),
     ("InfluxDB killed with SIGKILL", Influx, "kill"),
     ("InfluxDB paused with SIGSTOP", Influx, "pause"),
+    ("InfluxDB behind a server that answers each error code", Moody, "answer"),
 )
 
 
@@ -41,6 +42,7 @@ def _fault(name: str, kind: type[FarEnd], way: str, times: int) -> Fault:
         ("  that never arrived", str(found.missing)),
         ("arrived and never recorded", str(found.strange)),
         ("arrived again after an unconfirmed send", str(found.repeated)),
+        ("refused for good / set aside and counted", f"{found.refused} / {found.aside}"),
         ("everything there after the last return", f"{found.late_s:.1f} s"),
     )
     return Fault(name, found.outages, counted, found.well)

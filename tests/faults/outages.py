@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 import time
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from tests.support import eventually
 SITE = SiteView("maple", {})
 A_SECOND = 400
 """Rows."""
-WAYS = ("stop", "kill", "pause")
 
 
 @dataclass(frozen=True)
@@ -35,17 +33,21 @@ class Counts:
     """Numbers that came and were never recorded."""
     repeated: int
     """Rows that the far end was given more than once, where it can tell."""
+    refused: int
+    """Rows that the far end will never take."""
+    aside: int
+    """Rows that the uplink says the far end will never take."""
     late_s: float
     """How long after the last return everything was there."""
 
     @property
     def well(self) -> bool:
-        """Whether nothing was lost or made up."""
-        return self.recorded > 0 and not self.missing and not self.strange
+        """Whether nothing was lost or made up, and what was refused counted once."""
+        return self.recorded > 0 and not self.missing and not self.strange and self.aside == self.refused
 
 
 async def outages(far: FarEnd, way: str, times: int, folder: Path, seed: int = 1) -> Counts:
-    """The far end goes away `times` by one of `WAYS`; `folder` takes the readings log."""
+    """The far end goes away `times` by one of the ways that it has; `folder` takes the readings log."""
     chance = random.Random(seed)
     async with open_readings(folder / "readings.db", 0.1) as store:
         try:
@@ -57,7 +59,7 @@ async def outages(far: FarEnd, way: str, times: int, folder: Path, seed: int = 1
                 flow = asyncio.create_task(_flow(store))
                 for _ in range(times):
                     await asyncio.sleep(chance.uniform(0.1, 0.4))
-                    await _away(far, way, chance.uniform(0.05, 0.4))
+                    await far.away(way, chance.uniform(0.05, 0.4))
                     await eventually(lambda: sender.stats.state == "up" or task.done(), 60)
                 flow.cancel()
                 began = time.monotonic()
@@ -71,9 +73,18 @@ async def outages(far: FarEnd, way: str, times: int, folder: Path, seed: int = 1
             arrived = await far.arrived()
         finally:
             await far.close()
-    wanted = set(range(recorded))
-    repeated = sum(count - 1 for count in arrived.values())
-    return Counts(times, recorded, len(wanted - arrived.keys()), len(arrived.keys() - wanted), repeated, late_s)
+    refused = {number for number in range(recorded) if far.refuses(number)}
+    wanted = set(range(recorded)) - refused
+    return Counts(
+        outages=times,
+        recorded=recorded,
+        missing=len(wanted - arrived.keys()),
+        strange=len(arrived.keys() - wanted),
+        repeated=sum(count - 1 for count in arrived.values()),
+        refused=len(refused),
+        aside=sender.stats.rejected,
+        late_s=late_s,
+    )
 
 
 def _opened(far: FarEnd) -> AbstractAsyncContextManager[Sender]:
@@ -91,14 +102,3 @@ async def _flow(store: ReadingsStore) -> None:
             store.append("pump-1", ("n",), (number,), None, START_NS + number * STEP_NS)
             number += 1
         await asyncio.sleep(1 / 50)
-
-
-async def _away(far: FarEnd, way: str, seconds: float) -> None:
-    if way == "pause":
-        far.send(signal.SIGSTOP)
-        await asyncio.sleep(seconds)
-        far.send(signal.SIGCONT)
-        return
-    await far.end(signal.SIGKILL if way == "kill" else signal.SIGTERM)
-    await asyncio.sleep(seconds)
-    await far.start()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge.uplinks import influxdb, session
-from tests.faults.far_ends import Broker, FarEnd, Influx, Victoria
+from tests.faults.far_ends import Broker, FarEnd, Influx, Moody, Victoria
 from tests.faults.outages import outages
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
@@ -31,3 +31,12 @@ async def test_a_server_that_goes_and_comes_costs_no_reading(
     assert counts.well, counts
     if kind is Influx:
         assert counts.repeated == 0  # the same line twice is one reading
+
+
+async def test_a_server_that_answers_each_error_code_costs_no_reading_and_what_it_refuses_is_counted_once(
+    tmp_path: Path,
+) -> None:
+    counts = await outages(Moody(tmp_path), "answer", len(Moody.MOODS), tmp_path)
+    assert counts.refused > 5
+    assert counts.well, counts
+    assert counts.repeated == 0

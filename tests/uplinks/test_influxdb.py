@@ -130,6 +130,27 @@ async def test_a_line_that_was_set_aside_is_not_counted_again_when_its_batch_is_
     assert len(server.stored) == 3
 
 
+async def test_nor_when_newer_rows_go_before_it(server: Server) -> None:
+    bad, away = f" {START_NS + 1}", True
+
+    def answer(lines: list[str]) -> tuple[int, str, dict[str, str]]:
+        if any(line.endswith(bad) for line in lines):
+            return 400, "bad", {}
+        return (503, "", {}) if away else (204, "", {})
+
+    server.answer = answer
+    async with open_influxdb("cloud", server.settings(), SITE) as uplink:
+        with pytest.raises(UplinkDown):
+            await uplink.send(rows(2), late=False)
+        away = False
+        await uplink.send(rows(5)[2:], late=False)
+        await uplink.send(rows(2), late=True)
+        assert uplink.stats.rejected == 1
+        await uplink.send(rows(2), late=True)
+        assert uplink.stats.rejected == 2, "what was confirmed is not remembered"
+    assert len(server.stored) == 5
+
+
 async def test_what_is_too_large_is_halved_and_one_line_too_large_for_ever_is_set_aside(server: Server) -> None:
     server.answer = lambda lines: (413, "", {}) if sum(map(len, lines)) > 500 else (204, "", {})
     async with open_influxdb("cloud", server.settings(), SITE) as uplink:
