@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edge.store.database import DatabaseThread, StoreError, connect, damage, damaged, set_aside, transaction
-from edge.store.salvage import take_over
+from edge.store.salvage import body_of, lenient, take_over
 
 __all__ = ["Entry", "Ledger", "StoreError", "open_ledger"]
 
@@ -102,7 +102,10 @@ class Ledger:
         """The last state of all of a kind, by key."""
         query = "SELECT key, body FROM state WHERE kind = ? ORDER BY key"
         rows = await self._run(lambda: self._open().execute(query, (kind,)).fetchall(), "read")
-        return {key: json.loads(body) for key, body in rows}
+        bodies = {key: body_of(text) for key, text in rows}
+        for key in (key for key, body in bodies.items() if body is None):
+            self._rot(f"the state of {kind} {key}")
+        return {key: body for key, body in bodies.items() if body is not None}
 
     async def journal(
         self,
@@ -134,7 +137,20 @@ class Ledger:
         )
         arguments = (*(value for _, value in wanted), min(max(limit, 0), MOST))
         rows = await self._run(lambda: self._open().execute(query, arguments).fetchall(), "read")
-        return [(row[0], Entry(row[1], row[2], row[3], json.loads(row[4]))) for row in rows]
+        found = []
+        for number, its_kind, its_subject, time_ns, text in rows:
+            body = body_of(text)
+            if body is None:
+                self._rot(f"entry {number} of the journal")
+            else:
+                found.append((number, Entry(its_kind, its_subject, time_ns, body)))
+        return found
+
+    def _rot(self, what: str) -> None:
+        """A bit was lost where SQLite does not notice: what else stands there is as good as ever."""
+        if self.trouble is None:
+            self.trouble = f"{what} in {self.path.name} cannot be read any more, and is left out"
+            log.error("%s", self.trouble)
 
     async def prune(self, before_ns: int, spared: Iterable[str]) -> int:
         """Forget entries from before `before_ns`, apart from those of the subjects `spared`: what is still open.
@@ -175,13 +191,16 @@ class Ledger:
             if self._fresh.exists() and not self.path.exists():  # the exchange of the two was cut short
                 self._fresh.replace(self.path)
             self._connection = connect(self.path, MIGRATIONS, full_sync=True)
+            self._connection.text_factory = lenient
         return self._connection
 
     def _open_or_begin_anew(self) -> None:
         """In the thread: a ledger that cannot be read must not keep alarms from being raised."""
         try:
             db = self._open()
-            db.execute("SELECT count(*) FROM state").fetchone()
+            for kind, key, text in db.execute("SELECT kind, key, body FROM state"):
+                if body_of(text) is None:
+                    raise damage(f"the state of {kind} {key} cannot be read")
             db.execute("SELECT max(id) FROM journal").fetchone()
             if self.path.stat().st_size <= CHECKED_BYTES:
                 (found,) = db.execute("PRAGMA quick_check(1)").fetchone()

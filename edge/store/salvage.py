@@ -31,6 +31,7 @@ def take_over(damaged: Path, ledger: sqlite3.Connection) -> dict[str, int]:
     """Copy what is readable; returns how many rows of each table. Raises sqlite3.Error of the new ledger only."""
     taken = dict.fromkeys(_TABLES, 0)
     with closing(open_reading(damaged)) as old:
+        old.text_factory = lenient
         for table in _TABLES:
             for rows in _pages(_readable(old, table)):
                 taken[table] += _put(ledger, table, rows)
@@ -53,10 +54,21 @@ def _readable(old: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
 
 def _whole(row: tuple[Any, ...]) -> bool:
     *keys, body = row
+    return None not in keys and body_of(body) is not None
+
+
+def lenient(text: bytes) -> str:
+    """Text of which a bit was lost: the rest of it is worth more than none."""
+    return text.decode("utf-8", "replace")
+
+
+def body_of(text: object) -> dict[str, Any] | None:
+    """The body that is kept as this text; None where it is none any more."""
     try:
-        return None not in keys and isinstance(json.loads(body), dict)
-    except (TypeError, ValueError):
-        return False
+        body = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def _pages(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:

@@ -242,6 +242,28 @@ async def test_what_is_no_json_any_more_is_left_behind(path: Path) -> None:
         assert len(await ledger.load("meter")) == 199
 
 
+@pytest.mark.parametrize("rotten", ["x'7b226e223a'", "x'7b226e223aff7d'", "'[1]'", "x'c3'", "NULL || 'x'"])
+async def test_a_state_or_an_entry_that_has_rotted_costs_itself_only_and_is_told(path: Path, rotten: str) -> None:
+    await filled(path)
+    shell = sqlite3.connect(path)
+    with shell:
+        changed = f"SET body = coalesce(CAST({rotten} AS TEXT), 7)"  # as no check of SQLite's own finds it
+        shell.execute(f"UPDATE journal {changed} WHERE id IN (7, 500)")
+    shell.close()
+    async with open_ledger(path) as ledger:
+        assert ledger.trouble is None
+        assert len(await ledger.journal(limit=2000)) == 998
+        assert ledger.trouble == "entry 7 of the journal in ledger.db cannot be read any more, and is left out"
+    shell = sqlite3.connect(path)
+    with shell:
+        shell.execute(f"UPDATE state {changed} WHERE key IN ('pump-1.1', 'pump-7.15')")
+    shell.close()
+    async with open_ledger(path) as ledger:
+        assert "damaged (the state of meter pump-1.1 cannot be read), set aside" in str(ledger.trouble)
+        assert "begun with 998 entries and 198 states" in str(ledger.trouble)
+        assert len(await ledger.load("meter")) == 198
+
+
 async def test_a_ledger_of_a_newer_program_is_left_alone(path: Path) -> None:
     path.parent.mkdir()
     shell = sqlite3.connect(path)
