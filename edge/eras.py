@@ -14,12 +14,16 @@ entries of kind `clock` in the journal, and word to whoever listens.
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from drivers.driver import Clock
 from edge.kerneltime import boot_id
+from edge.store.database import open_reading, remedy
 from edge.store.ledger import Entry, Ledger, StoreError
 from edge.store.readings import ReadingsStore
 from edge.timekeeping import Memory, Source, Timekeeper, Turn
@@ -182,6 +186,23 @@ class Eras:
             )
         except StoreError as error:
             log.error("what happened to the clock could not be written down: %s", error)
+
+
+def end_eras(ledger: Path, store: ReadingsStore) -> None:
+    """What is appended from here on, while no daemon runs, has true stamps: the last era ends before it.
+
+    Raises StoreError where the ledger cannot be read.
+    """
+    if not ledger.is_file():
+        return
+    try:
+        with closing(open_reading(ledger)) as book:
+            known = book.execute("SELECT key FROM state WHERE kind = ?", (ERA,)).fetchall()
+    except sqlite3.Error as error:
+        raise StoreError(f"{ledger} cannot be read: {error}; {remedy(error, ledger)}") from error
+    newest = max((int(key) for (key,) in known if key.isdigit()), default=None)
+    if newest is not None and f"{ENDED}{newest}" not in store.cursors():
+        store.advance(f"{ENDED}{newest}", store.last_seq)
 
 
 async def keep_time(

@@ -149,14 +149,16 @@ def _batches(readings: Iterator[Told]) -> Iterator[list[Told]]:
 
 
 async def _take(state: Path, readings: Iterator[Told], total: int, told: Callable[[float, float], None]) -> None:
+    from edge.eras import end_eras
     from edge.store.lock import state_lock
     from edge.store.readings import open_readings
-    from edge.store.state import READINGS, refuse_newer_state
+    from edge.store.state import LEDGER, READINGS, refuse_newer_state
 
     count = uncommitted = 0
     with state_lock(state):
         refuse_newer_state(state)
         async with open_readings(state / READINGS, 3600) as store:
+            end_eras(state / LEDGER, store)
             for batch in _batches(readings):
                 names = tuple(each.point.rpartition(".")[2] for each in batch)
                 values, marks = [each.value for each in batch], [each.quality for each in batch]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from edge.__main__ import main
 from edge.clock import ManualClock
 from edge.eras import Eras, keep_time
 from edge.store.ledger import Ledger, StoreError, open_ledger
@@ -196,6 +197,25 @@ async def test_a_kill_just_when_the_time_has_become_known_stamps_anew_what_came_
     assert [row.values[0] for row in box.sent] == list(range(1, 9 + read_before))
     assert ages(box.sent) == [*range(read_before + 4, -1, -1), -1, -2, -3]
     assert {row.qualities for row in box.sent} == {None}
+
+
+@pytest.mark.parametrize("life", [killed, Box.daemon])
+async def test_what_is_imported_between_two_daemons_of_a_boot_keeps_its_own_stamps(
+    box: Box, life: Callable[[Box], AbstractAsyncContextManager[Daemon]]
+) -> None:
+    async with life(box) as daemon:
+        await daemon.read(5)
+        await daemon.keep()
+    box.learn_the_time(NOW)
+    (box.folder / "old.csv").write_text("time,point,value\n2026-03-01T12:00:00Z,old-1.n,1\n")
+    for _ in range(2):
+        words = ["import", str(box.folder / "old.csv"), "--state", str(box.folder)]
+        assert await asyncio.to_thread(main, words) == 0
+    async with box.daemon() as daemon:
+        await daemon.read(2)
+        kept = await daemon.store.read_after(0, 100)
+    assert ages(kept) == [4, 3, 2, 1, 0, 86_400, 86_400, -1, -2]
+    assert {row.qualities for row in kept} == {None}
 
 
 async def test_a_kill_between_stamping_and_writing_so_down_stamps_nothing_twice(
