@@ -18,7 +18,7 @@ from drivers.modbus.codec import encode, qualities
 from drivers.modbus.frames import Asked, BrokenFrame, Gate
 from drivers.modbus.keys import Limits, RegisterKeys, UnitKeys
 from drivers.modbus.planner import ModbusSettings, ReadRequest, line_of, place
-from drivers.modbus.reasons import EXCEPTIONS, GATEWAY_SILENT, lost
+from drivers.modbus.reasons import EXCEPTIONS, GATEWAY_SILENT, asked, lost
 from drivers.modbus.turn import Turn
 from drivers.modbus.wire import Wire
 from drivers.point import Batch, Device, Point, Quality, Tally, Value
@@ -194,7 +194,7 @@ class ModbusLink(ABC):
             frame = await self._wire.exchange(self._gate.packet(unit, pdu), timeout + wire_s, begin_s)
         except FAILED as error:
             raise self._failed(error, who, unit, pdu, timeout) from None
-        answer = self._said(frame, who, unit, refusing=refusing)
+        answer = self._said(frame, who, unit, pdu, refusing=refusing)
         self.tally.messages += 1
         return answer
 
@@ -232,19 +232,19 @@ class ModbusLink(ABC):
 
     # What came, or did not.
 
-    def _said(self, frame: bytes, who: str, unit: int, *, refusing: bool = False) -> bytes:
-        """What a frame says: an answer's PDU. Raises what an exception means."""
+    def _said(self, frame: bytes, who: str, unit: int, pdu: bytes, *, refusing: bool = False) -> bytes:
+        """What a frame says that answers `pdu`: its own PDU. Raises what an exception means."""
         self._unheard = 0
         answer = self._gate.pdu(frame)
         if answer[0] & 0x80:
-            raise self._exception(who, unit, answer[1], refusing)
+            raise self._exception(who, unit, pdu, answer[1], refusing)
         return answer
 
     def _failed(self, error: Exception, who: str, unit: int, pdu: bytes, timeout_s: float) -> DriverError:
         """What it means that no answer has come."""
         if isinstance(error, BrokenFrame):
             self._unheard = 0
-            return BadAnswer(f"{who}: unit {unit} on {self._name}: {error}; {self.broken_check}")
+            return BadAnswer(f"{who}: unit {unit} on {self._name}, {asked(pdu)}: {error}; {self.broken_check}")
         if isinstance(error, TimeoutError):
             return self._unanswered(who, unit, pdu, timeout_s)
         return ConnectionDown(lost(self._name, self._settings))
@@ -252,20 +252,26 @@ class ModbusLink(ABC):
     def _unanswered(self, who: str, unit: int, pdu: bytes, timeout_s: float) -> DeviceSilent | BadAnswer:
         """What a time-out means."""
         if self._gate.end():
-            return BadAnswer(f"{who}: unit {unit} on {self._name}: the answer is cut short; {self.broken_check}")
+            return BadAnswer(
+                f"{who}: unit {unit} on {self._name}, {asked(pdu)}: the answer is cut short; {self.broken_check}"
+            )
         self.tally.timeouts += 1
         self._unheard += 1
+        # What has been learned of the device's answers, or a probe's time, is nothing that anybody has set.
+        within = f" within {timeout_s:.3g} s" if timeout_s >= self._timeout_s else ""
         return DeviceSilent(
-            f"{who}: unit {unit} on {self._name} does not answer within {timeout_s:.3g} s; check its power, "
-            f"{self.silent_check}"
+            f"{who}: unit {unit} on {self._name} does not answer{within}; check its power, {self.silent_check}"
         )
 
-    def _exception(self, who: str, unit: int, code: int, refusing: bool) -> DeviceSilent | BadAnswer | Refused:
+    def _exception(
+        self, who: str, unit: int, pdu: bytes, code: int, refusing: bool
+    ) -> DeviceSilent | BadAnswer | Refused:
         self.tally.exceptions += 1
         meaning = EXCEPTIONS.get(code, "a code of the maker's own; look it up in the maker's sheet")
-        message = f"{who}: unit {unit} on {self._name} answers with exception {code:#04x}: {meaning}"
+        said = f"{who}: unit {unit} on {self._name} answers with exception {code:#04x}"
         if code in GATEWAY_SILENT:
-            return DeviceSilent(message)
+            return DeviceSilent(f"{said}: {meaning}")
+        message = f"{said} to the {asked(pdu)}: {meaning}"
         return Refused(message) if refusing else BadAnswer(message)
 
     def _bad_frame(self, kind: str) -> None:

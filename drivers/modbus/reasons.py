@@ -43,6 +43,14 @@ _SERIAL = {
 }
 
 
+def asked(pdu: bytes) -> str:
+    """What a request asks for: `read of holding 0 to 8`, in addresses from 0 as on the wire."""
+    table = {1: "coil", 2: "discrete", 4: "input", 5: "coil", 15: "coil"}.get(pdu[0], "holding")
+    first, count = int.from_bytes(pdu[1:3], "big"), int.from_bytes(pdu[3:5], "big")
+    last = first if pdu[0] in (5, 6) else first + count - 1
+    return f"{'read' if pdu[0] <= 4 else 'write'} of {table} {first}" + (f" to {last}" if last > first else "")
+
+
 def endpoint(settings: TcpSettings | RtuSettings | RtuTcpSettings) -> str:
     """HOST:PORT or the device path."""
     return settings.port if isinstance(settings, RtuSettings) else f"{settings.host}:{settings.port}"

@@ -83,7 +83,7 @@ class TcpLink(ModbusLink):
             self._unheard = 0
         if frame is not kept.frame:
             try:
-                kept.take(request, self._said(frame, request.device.id, request.unit_id))
+                kept.take(request, self._said(frame, request.device.id, request.unit_id, kept.pdu))
             except Exception as error:  # whatever it is, whoever asked must hear of it
                 told(error)
                 return

@@ -123,8 +123,8 @@ def _share(use: float | None) -> str:
 
 
 def _troubled(row: Row) -> list[Row]:
-    """Devices that do not answer now; all the others are in the figures of their line."""
-    return [each for each in row.get("devices", ()) if each.get("state") in ("doubtful", "silent")]
+    """Devices that do not answer now, or not usably; all the others are in the figures of their line."""
+    return [each for each in row.get("devices", ()) if each.get("reason")]
 
 
 def _device(row: Row, device: Row, lang: Language) -> Sequence[object]:

@@ -23,6 +23,8 @@ def test_status_shows_everything_at_a_glance(daemon: Daemon, run: Run) -> None:
     assert "pump\t3\t1\t1" in out
     assert "pump-room\tmodbus-rtu\tup\t71%\t74%\t212\t3\t0\t6\tpump-1 40%\t" in out
     assert "pump-2\tpump-room\tsilent\t20%\t3%\t212\t0\t0\tunit 2 does not answer" in out
+    assert "sump-1\tpump-room\tanswering\t13%\t31%\t0\t3\t0\tunit 11 answers with exception 0x02" in out
+    assert "pump-1\tpump-room" not in out
     shares = "pump-1 40% (planned 38%), sump-1 31% (planned 13%), pump-2 3% (planned 20%)"
     assert f"pump-room: of this bus take {shares}\n" in out
     assert "10.0.0.7:502 refuses the connection" in out

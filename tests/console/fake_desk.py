@@ -399,7 +399,12 @@ class FakeDesk:
             return {**plan, "utilisation": use, "response_s": 0.066, **counts, **more}
 
         silent = {"state": "silent", "response_s": None, "timeouts": 212, "reason": "unit 2 does not answer"}
-        pumps = [device("pump-1", 0.38, 0.4), device("pump-2", 0.2, 0.03, **silent), device("sump-1", 0.13, 0.31)]
+        unusable = {"bad_answers": 3, "reason": "unit 11 answers with exception 0x02"}
+        pumps = [
+            device("pump-1", 0.38, 0.4),
+            device("pump-2", 0.2, 0.03, **silent),
+            device("sump-1", 0.13, 0.31, **unusable),
+        ]
         planned = {"worst_age_s": 2.4, "overruns": 6, "bad_answers": 3, "devices": pumps}
         return [
             row("elevators", "modbus-tcp", load=0.08, utilisation=0.05),

@@ -101,7 +101,7 @@ async def test_what_cannot_be_written_is_refused_with_the_reason(stand: Stand) -
         await stand.link.write(equipment(), point("x", 1, register="input"), 1)
     assert not stand.device.asked
     stand.device.mischief += ["exception 3"]
-    with pytest.raises(Refused, match=r"pump-1.speed: unit 1 on pump-room answers with exception 0x03"):
+    with pytest.raises(Refused, match=r"pump-1.speed: unit 1 on \S+ answers with exception 0x03 to the write of"):
         await stand.link.write(equipment(), SPEED, 1)
 
 
@@ -110,6 +110,9 @@ async def test_a_device_that_does_not_answer_is_silent_and_the_next_one_is_read(
     with pytest.raises(DeviceSilent, match=r"pump-1: unit 1 on pump-room does not answer within 0.2 s"):
         await stand.link.read(stand.request(PRESSURE))
     assert stand.link.tally.timeouts == 1
+    stand.device.mischief += ["silent"]
+    with pytest.raises(DeviceSilent, match=r"unit 3 on pump-room does not answer; check its power"):
+        await stand.link.read(stand.request(PRESSURE, unit=3), 0.02)  # a probe's time is no setting of anybody's
     began = asyncio.get_running_loop().time()
     assert (await stand.link.read(stand.request(PRESSURE, unit=2))).values == (0,)
     assert asyncio.get_running_loop().time() - began < TIMEOUT_S
@@ -125,7 +128,7 @@ async def test_a_gateway_that_cannot_reach_a_device_means_that_the_device_is_sil
 
 async def test_an_exception_on_a_read_is_a_bad_answer_that_says_what_to_check(stand: Stand) -> None:
     stand.device.mischief += ["exception 2"]
-    with pytest.raises(BadAnswer, match="it has no such address; check `address`"):
+    with pytest.raises(BadAnswer, match=r"0x02 to the read of holding 10: it has no such address; check `address`"):
         await stand.link.read(stand.request(PRESSURE))
     assert (stand.link.tally.exceptions, stand.link.tally.bad_frames) == (1, 0)
 
@@ -143,7 +146,7 @@ async def test_a_corrupt_frame_is_counted_at_once_and_not_taken_for_silence(rtu_
     stand = rtu_stand
     stand.device.mischief += ["corrupt"]
     began = asyncio.get_running_loop().time()
-    with pytest.raises(BadAnswer, match="CRC is wrong; check termination"):
+    with pytest.raises(BadAnswer, match=r"read of holding 10: the answer's CRC is wrong; check termination"):
         await stand.link.read(stand.request(PRESSURE))
     assert asyncio.get_running_loop().time() - began < TIMEOUT_S
     assert (stand.link.tally.bad_frames, stand.link.tally.timeouts) == (1, 0)

@@ -29,11 +29,16 @@ function use(row) {
 function devices(row) {
   const rows = [...(row.devices ?? [])].sort((a, b) => (b.utilisation ?? b.load) - (a.utilisation ?? a.load));
   if (!rows.length) return null;
-  const troubled = rows.filter((each) => each.state === "silent" || each.state === "doubtful").length;
+  const troubled = rows.filter(ails).length;
   const words = `${number(rows.length)} ${t("devices")}${troubled ? ` · ✕ ${number(troubled)} ${t("troubled")}` : ""}`;
   const box = el("details", { open: opened.has(row.name) }, el("summary", {}, words), table(rows));
   box.addEventListener("toggle", () => (box.open ? opened.add(row.name) : opened.delete(row.name)));
   return box;
+}
+
+// Whether it is silent, or what it answers cannot be used: then it says why.
+function ails(row) {
+  return row.state === "silent" || row.state === "doubtful" || Boolean(row.reason);
 }
 
 function table(rows) {
@@ -42,7 +47,7 @@ function table(rows) {
 }
 
 function device(row) {
-  const bad = row.state === "silent" || row.state === "doubtful";
+  const bad = ails(row);
   const who = el("th", { scope: "row" }, bad ? `✕ ${row.equipment}` : row.equipment, bad ? el("small", {}, ` ${deviceState(row.state)}`) : null);
   const cells = [
     known(row.utilisation) ? percent(row.utilisation) : "–",
