@@ -26,8 +26,9 @@ UNITS = tuple(range(1, 33))
 """A segment of RS-485 carries 32 devices, and installers number them from 1."""
 SERIAL_TIMEOUT_S = 0.3
 """Meters take up to 100 ms, slow ones 300 ms."""
-TCP_TIMEOUT_S = 1.0
-"""A gateway waits for its own line before it answers for a device that is not there."""
+TCP_TIMEOUT_S = 3.0
+"""A gateway waits for its own line before it answers for a device that is not there, many of them for 1 s or more;
+what it is asked meanwhile waits too, and a device that is there would be missed."""
 _OPEN_S = 0.1
 """What opening a port takes at most."""
 _PATIENT_S = 1.0
@@ -109,10 +110,16 @@ class ModbusScan:
         self, link: PolledLink, settings: ModbusSettings, unit: int, clock: Clock, told: Callable[[str], None]
     ) -> Found | None:
         began_s, broken = clock.mono_s(), link.tally.bad_frames
+        late = link.tally.detail.get("late", 0)
         answer = await read_range(link, range_request(settings, unit, "holding", 0, 1), settings.timeout)
         response_s = clock.mono_s() - began_s
         if not answer.answered:
-            if link.tally.bad_frames > broken:
+            if link.tally.detail.get("late", 0) > late:
+                told(
+                    f"unit {unit}: what came answers an earlier request: this gateway needs more than "
+                    f"{settings.timeout:g} s, and devices may be missed; scan anew with a longer --timeout"
+                )
+            elif link.tally.bad_frames > broken:
                 told(f"unit {unit}: something comes back that is no answer: {answer.said}")
                 self.garbled.append(f"{_name(settings)} unit {unit}")
             return None

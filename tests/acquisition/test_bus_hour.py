@@ -68,7 +68,7 @@ def test_a_device_that_is_given_less_time_costs_no_more_of_the_line() -> None:
             for timeout_s in (0.05, 0.2):
                 await asyncio.sleep(link.settle_s)
                 began_s = loop.time()
-                with pytest.raises(DeviceSilent, match=f"within {timeout_s:g} s"):
+                with pytest.raises(DeviceSilent, match=r"unit 1 on bus does not answer;"):
                     await link.read(request, timeout_s)
                 took_s = loop.time() - began_s
                 assert timeout_s < took_s < timeout_s + request.wire_s - 0.02, "its characters are not waited for"

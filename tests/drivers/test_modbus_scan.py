@@ -62,6 +62,48 @@ async def test_units_behind_a_tcp_gateway_are_found() -> None:
     assert found[3].line == {}
 
 
+@asynccontextmanager
+async def one_by_one(delay_s: float) -> AsyncIterator[TcpSettings]:
+    """A gateway that asks its line one thing after the other: units 1 and 4 are there, any other takes it so long."""
+
+    served: list[asyncio.Task[None] | None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(asyncio.current_task())
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                request = await reader.readexactly(12)
+                there = request[6] in (1, 4)
+                await asyncio.sleep(0 if there else delay_s)
+                answer = bytes((3, 2, 0, 9)) if there else bytes((0x83, 0x0B))
+                writer.write(request[:4] + (1 + len(answer)).to_bytes(2, "big") + request[6:7] + answer)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        yield TcpSettings.model_validate({"type": "modbus-tcp", "host": "127.0.0.1", "port": port})
+        await asyncio.gather(*(task for task in served if task))
+
+
+async def test_a_gateway_that_waits_a_second_for_its_own_line_hides_nobody() -> None:
+    async with one_by_one(1.1) as settings:
+        found, told = await run(settings, ScanWish(units=(1, 2, 3, 4)))
+    assert list(found) == [1, 4]
+    assert not any("longer --timeout" in text for text in told)
+
+
+async def test_a_gateway_slower_than_the_scan_is_told() -> None:
+    async with one_by_one(0.5) as settings:
+        found, told = await run(settings, ScanWish(units=(1, 2, 3, 4), timeout_s=0.2))
+    assert list(found) == [1]
+    assert any(
+        "more than 0.2 s, and devices may be missed; scan anew with a longer --timeout" in text for text in told
+    )
+
+
 class Line:
     """A serial line with one device at unit 7 that hears one baud rate only."""
 
