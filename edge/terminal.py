@@ -63,7 +63,8 @@ class Terminal:
         self._house, self._url = house, url
         info = house.site.info
         self._console.print(
-            f"{info.name} ({info.id}): {endpoints} simulated endpoints; console {url}; state {self._state}"
+            f"{info.name} ({info.id}): {endpoints} simulated endpoints; console {url}; state {self._state}",
+            soft_wrap=True,
         )
         self._task = asyncio.get_running_loop().create_task(self._refresh(), name="terminal")
 

@@ -104,6 +104,8 @@ class InfluxDB:
             raise self._meaning(error.status or 0, reason, error.retry_after) from None
         except TimeoutError:
             raise UplinkDown(f"{where} does not answer within {TIMEOUT_MS / 1000:g} s") from None
+        except aiohttp.ServerDisconnectedError:  # its words are for programmers
+            raise UplinkDown(f"{where} hangs up without a whole answer") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise UplinkDown(f"{where} cannot be reached: {settings.told(error) or type(error).__name__}") from None
         if not taken:  # a log-in page, a proxy: whoever says 200 has not stored anything

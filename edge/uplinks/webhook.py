@@ -197,7 +197,7 @@ class Webhook:
         except TimeoutError:
             raise UplinkDown(f"{place} does not answer within {EXCHANGE_S:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            reason = self._settings.told(error) or type(error).__name__
+            reason = self._settings.told(error) or f"the connection broke ({type(error).__name__})"
             raise UplinkDown(f"{place} cannot be reached: {reason}") from None
         if not answer.is_success:
             raise self._meaning(answer.status_code, said, answer.headers)

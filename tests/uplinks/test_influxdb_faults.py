@@ -183,18 +183,30 @@ async def test_an_answer_that_never_ends_is_no_answer(wire: Wire, monkeypatch: p
     [
         b"",
         b"HTTP/1.1 20",
+        b"HTTP/1.1 204 No Con",
         b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 100\r\n\r\nhalf a rea",
         b"HTTP/1.1 400 Bad Request\r\nContent-Length: 100\r\n\r\n{",
         b"\x15\x03\x01\x00\x02\x02\x46",
         b"HTTP/1.1 999999 ?\r\n\r\n",
         b"220 mail.example.org ESMTP\r\n",
     ],
-    ids=["nothing", "half a status", "half a reason", "half a refusal", "TLS", "no status", "another protocol"],
+    ids=[
+        "nothing",
+        "half a status",
+        "half a line",
+        "half a reason",
+        "half a refusal",
+        "TLS",
+        "no status",
+        "another protocol",
+    ],
 )
 async def test_half_an_answer_is_no_answer(wire: Wire, half: bytes) -> None:
     async with open_influxdb("cloud", wire.settings(), SITE) as uplink:
         wire.answer = wire.say(half)
-        assert f"http://127.0.0.1:{wire.port}" in str(await refused(uplink))
+        reason = str(await refused(uplink))
+        assert f"http://127.0.0.1:{wire.port}" in reason
+        assert "RawResponse" not in reason
         wire.answer = wire.take
         await uplink.send(rows(1, 3), late=False)
     assert len(wire.stored) == 3
