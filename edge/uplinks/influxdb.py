@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from edge.uplinks.lines import Lines
-from edge.uplinks.posts import ANSWER_BYTES, HOLD_S, WRITE_HTTPS, HttpSettings, parts, retry_seconds, wants_tls
+from edge.uplinks.posts import ANSWER_BYTES, HOLD_S, HttpSettings, parts, retry_seconds, wrong_place
 from edge.uplinks.shape import Row, SiteView, Stats, UplinkDown
 
 if TYPE_CHECKING:
@@ -44,6 +44,13 @@ class Settings(HttpSettings):
     token: SecretStr = SecretStr("")
     """Empty for a server that asks for none. With `username` and `password` these are sent instead."""
     gzip: bool = True
+
+    @field_validator("url")
+    @classmethod
+    def _server_alone(cls, url: str) -> str:
+        if "/api/v2" in url:
+            raise ValueError("write the url of the server alone: /api/v2/write is added by the gateway")
+        return url
 
 
 class _Refused(Exception):
@@ -116,8 +123,8 @@ class InfluxDB:
         settings = self._settings
         said = f"{settings.place} answers {status} ({reason})"
         if status in (400, 413, 422):
-            whole = status == 400 and wants_tls(reason)
-            return UplinkDown(f"{said}: {WRITE_HTTPS}", HOLD_S) if whole else _Refused(f"{status}: {reason}")
+            todo = wrong_place(status, reason)
+            return UplinkDown(f"{said}: {todo}", HOLD_S) if todo else _Refused(f"{status}: {reason}")
         if status in (401, 403):
             return UplinkDown(f"{said}: give a token that may write to bucket {settings.bucket}", HOLD_S)
         if status == 404:

@@ -27,8 +27,16 @@ SHORT = 6
 """Characters. A secret of fewer is no secret, and hiding it would spoil every word that has it in it."""
 _PLACE = re.compile(r"(https?://)(?:[^/?#]*@)?([^/?#@]*)")
 
-_WANTS_TLS = re.compile(r"HTTP request (was sent )?to (an )?HTTPS|plain HTTP to an SSL", re.IGNORECASE)
-WRITE_HTTPS = "it wants TLS; write https: in the url"
+_WRONG_PLACE = (
+    (
+        re.compile(
+            r"HTTP request (was sent )?to (an )?HTTPS|plain HTTP to an SSL", re.IGNORECASE
+        ),  # Go, nginx, Apache
+        "it wants TLS; write https: in the url",
+    ),
+    (re.compile(r"unsupported path requested", re.IGNORECASE), "check the url"),  # VictoriaMetrics
+)
+"""What a 400 says that is meant for whatever is sent there, and what to do."""
 
 T = TypeVar("T")
 
@@ -83,12 +91,9 @@ def retry_seconds(header: str | None, now: datetime) -> float | None:
     return max(0.0, ((when if when.tzinfo else when.replace(tzinfo=UTC)) - now).total_seconds())
 
 
-def wants_tls(said: str) -> bool:
-    """Whether a 400 is that of a TLS port that was spoken to without: such a server refuses whatever it is sent.
-
-    So say Go's servers, nginx and Apache.
-    """
-    return _WANTS_TLS.search(said) is not None
+def wrong_place(status: int, said: str) -> str | None:
+    """What to do where a server refuses not what it was sent but how it was called; None where it does not."""
+    return next((todo for words, todo in _WRONG_PLACE if status == 400 and words.search(said)), None)
 
 
 def parts(items: Sequence[T], length: Callable[[T], int]) -> Iterator[list[T]]:

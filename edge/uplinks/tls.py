@@ -52,6 +52,12 @@ class NetworkSettings(UplinkSettings):
     username: str | None = Field(default=None, min_length=1)
     password: SecretStr | None = None
 
+    @model_validator(mode="after")
+    def _password_has_username(self) -> Self:
+        if self.password is not None and self.username is None:
+            raise ValueError("has a password without a username, and so would send neither; add username")
+        return self
+
     @property
     def secret(self) -> str | None:
         """The password as it is sent."""

@@ -27,7 +27,7 @@ import orjson
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from drivers.driver import Clock
-from edge.uplinks.posts import ANSWER_BYTES, HOLD_S, WRITE_HTTPS, HttpSettings, parts, retry_seconds, wants_tls
+from edge.uplinks.posts import ANSWER_BYTES, HOLD_S, HttpSettings, parts, retry_seconds, wrong_place
 from edge.uplinks.shape import Entry, Row, SiteView, Stats, UplinkDown
 from edge.uplinks.wire import to_json
 
@@ -229,9 +229,8 @@ class Webhook:
             return UplinkDown(f"{answers}: check the url", HOLD_S)
         if status in (408, 409, 425, 429) or status >= 500:
             return UplinkDown(answers, retry_seconds(headers.get("Retry-After"), datetime.now(UTC)))
-        if status == 400 and wants_tls(said):
-            return UplinkDown(f"{answers}: {WRITE_HTTPS}", HOLD_S)
-        return _Unwanted(f"{status}: {said}")
+        todo = wrong_place(status, said)
+        return UplinkDown(f"{answers}: {todo}", HOLD_S) if todo else _Unwanted(f"{status}: {said}")
 
 
 class _Lane:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SPOKEN_TO_WITHOUT_TLS = (
-    "Client sent an HTTP request to an HTTPS server.",
-    "<h1>400 Bad Request</h1><center>The plain HTTP request was sent to HTTPS port</center>",
-    "Reason: You're speaking plain HTTP to an SSL-enabled server port.",
+WRONG_PLACES = (
+    ("Client sent an HTTP request to an HTTPS server.", "write https: in the url"),
+    ("<h1>400</h1><center>The plain HTTP request was sent to HTTPS port</center>", "write https: in the url"),
+    ("Reason: You're speaking plain HTTP to an SSL-enabled server port.", "write https: in the url"),
+    ('requestURI: /x; unsupported path requested: "/x"', "check the url"),
 )
-"""What a port for TLS answers with 400: Go's servers, nginx, Apache."""
+"""What Go's servers, nginx, Apache and VictoriaMetrics answer with 400, whatever they are sent, and what to do."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from edge.uplinks.influxdb import Settings, open_influxdb
 from edge.uplinks.posts import BODY_BYTES, retry_seconds
 from edge.uplinks.shape import EquipmentView, SiteView, UplinkDown
 from tests.support import eventually, free_port
-from tests.uplinks.books import SPOKEN_TO_WITHOUT_TLS
+from tests.uplinks.books import WRONG_PLACES
 
 SITE = SiteView("maple", {"pump-1": EquipmentView("pump", "pump/vfd-booster", "地下泵房", "1号泵")})
 START_NS = 1_700_000_000_000_000_000
@@ -188,11 +188,11 @@ async def test_each_answer_holds_the_rows_and_says_what_to_do(
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("said", SPOKEN_TO_WITHOUT_TLS)
-async def test_a_port_for_tls_that_is_spoken_to_without_costs_no_line(server: Server, said: str) -> None:
+@pytest.mark.parametrize(("said", "todo"), WRONG_PLACES)
+async def test_a_server_that_refuses_how_it_is_called_costs_no_line(server: Server, said: str, todo: str) -> None:
     server.answer = lambda lines: (400, said, {})
     async with open_influxdb("cloud", server.settings(), SITE) as uplink:
-        with pytest.raises(UplinkDown, match="write https: in the url") as down:
+        with pytest.raises(UplinkDown, match=todo) as down:
             await uplink.send(rows(3), late=False)
         assert uplink.stats.rejected == 0
     assert down.value.retry_after_s == 30
@@ -206,7 +206,7 @@ async def test_nobody_there_and_a_server_that_hangs_up_are_told_apart_from_a_ref
             await uplink.send(rows(1), late=False)
         listener = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", port)
         async with listener:
-            with pytest.raises(UplinkDown, match="cannot be reached"):
+            with pytest.raises(UplinkDown, match="hangs up without a whole answer"):
                 await uplink.send(rows(1), late=False)
 
 
