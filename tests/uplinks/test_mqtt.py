@@ -441,6 +441,6 @@ def test_settings_refuse_a_prefix_with_wildcards_and_never_show_the_password() -
         with pytest.raises(ValidationError):
             settings(("h", 1), prefix=prefix)
     assert settings(("h", 1), prefix="city/courtyard").prefix == "city/courtyard"
-    assert "secret-1" not in repr(settings(("h", 1), password="secret-1"))
+    assert "secret-1" not in repr(settings(("h", 1), username="u", password="secret-1"))
     with pytest.raises(ValidationError):
         settings(("h", 70_000))
