@@ -2,6 +2,10 @@
 
 Each answer carries the number of its request, so nothing has to be told apart; and where a device sends the same
 bytes as last time, no more is done than to find that out.
+
+Many gateways ask their own line one thing after the other. Where a unit is given up sooner than the connection's
+time-out, its gateway may still wait for it, and whoever is asked next waits too: a unit that has answered until then
+is given that time as well, so that it is not taken for dead with its neighbour.
 """
 
 from __future__ import annotations
@@ -24,15 +28,23 @@ Told = Callable[[Batch | Exception], None]
 class TcpLink(ModbusLink):
     """One open socket. To its wire it is itself what a future would be: one answer is waited for at a time."""
 
-    __slots__ = ("_asked",)
+    __slots__ = ("_asked", "_busy_s", "_extended", "_given_up", "_in_turn")
 
     silent_check = "unit id, and the wiring behind the gateway"
     broken_check = "check that nothing else answers at this address"
 
     def __init__(self, name: str, settings: TcpSettings, clock: Clock) -> None:
-        super().__init__(name, settings, clock, TcpGate(self._bad_frame))
+        super().__init__(name, settings, clock, TcpGate(self._bad_frame, self._stray))
         self._asked: tuple[ReadRequest, Kept, float, Told] | None = None
         """The request that is out, what is kept of it, how long it may take, and who is told."""
+        self._given_up: set[int] = set()
+        """Units whose newest request was not answered."""
+        self._busy_s = 0.0
+        """Until when the gateway may wait for the unit that was given up last."""
+        self._in_turn = True
+        """Whether waiting for that is worth it: not again, once it was for nothing, before a late answer is seen."""
+        self._extended = False
+        """Whether what is out is given such time."""
 
     async def read(self, request: ReadRequest, timeout_s: float | None = None) -> Batch:
         """See `ModbusLink.read`."""
@@ -62,6 +74,8 @@ class TcpLink(ModbusLink):
         try:
             kept = self._kept.get(request) or self._keep(request)
             timeout = self._timeout_s if timeout_s is None or timeout_s > self._timeout_s else timeout_s
+            if self._busy_s:
+                timeout = self._beyond_busy(request.unit_id, timeout)
             self._asked = request, kept, timeout, told
             packet = self._gate.packet(request.unit_id, kept.pdu)
             self._wire.send(packet, self, timeout + request.wire_s, None, kept.frame)
@@ -69,6 +83,20 @@ class TcpLink(ModbusLink):
             self._asked = None
             self._turn.leave()
             raise
+
+    def _beyond_busy(self, unit: int, timeout_s: float) -> float:
+        """How long a unit may take that is asked while its gateway may still wait for another one."""
+        left_s = self._busy_s - self._wire.now_s()
+        if left_s <= 0:
+            self._busy_s = 0.0
+        elif self._in_turn and unit not in self._given_up:
+            self._extended = True
+            return left_s + timeout_s
+        return timeout_s
+
+    def _stray(self, unit: int, pdu: bytes) -> None:
+        """A late answer: the gateway has done with what was given up, and does one thing after the other."""
+        self._busy_s, self._in_turn = 0.0, True
 
     # What the wire knows of it.
 
@@ -81,6 +109,8 @@ class TcpLink(ModbusLink):
         request, kept, _, told = self._ended()
         if self._unheard:
             self._unheard = 0
+        if self._given_up:
+            self._given_up.discard(request.unit_id)
         if frame is not kept.frame:
             try:
                 kept.take(request, self._said(frame, request.device.id, request.unit_id, kept.pdu))
@@ -94,13 +124,20 @@ class TcpLink(ModbusLink):
 
     def set_exception(self, error: Exception, /) -> None:
         """None will come."""
+        extended = self._extended
         request, kept, timeout, told = self._ended()
+        if isinstance(error, TimeoutError):
+            self._given_up.add(request.unit_id)
+            if extended:
+                self._in_turn = False
+            elif timeout < self._timeout_s:
+                self._busy_s = self._wire.sent_s + self._timeout_s
         told(self._failed(error, request.device.id, request.unit_id, kept.pdu, timeout))
 
     def _ended(self) -> tuple[ReadRequest, Kept, float, Told]:
         out = self._asked
         assert out is not None  # noqa: S101  # the wire has looked whether it is done
-        self._asked = None
+        self._asked, self._extended = None, False
         self._wire.rest()
         turn = self._turn
         turn.taken = False
