@@ -33,6 +33,8 @@ LOOK_AGAIN_S = 1.0
 DENIED = 128
 """Answers to a subscription from here on say no."""
 UNHEARD = "does not let us listen to {}; allow it there"
+BRIEF_S, BRIEFLY = 60.0, 3
+"""After so many connections in a row that stood for a shorter time than that, another client may have our name."""
 AT_ONCE = 20
 """Errands (commands, requests) that may be under way at a time; more are refused."""
 
@@ -67,6 +69,7 @@ class Session(ABC):
         self._finished = self._stood = False
         self._parted = False  # we have said goodbye ourselves, and no will is wanted
         self._publishing = asyncio.Lock()  # rows and events share one outbox
+        self._since_s = 0.0  # monotonic time at which the present session began
         self.lost_s = 0.0
         """Monotonic time at which the last session ended."""
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -241,7 +244,7 @@ class Session(ABC):
     # The connection
 
     async def _live(self) -> None:
-        failures = 0
+        failures = brief = 0
         try:
             while True:
                 self._stood = False
@@ -252,6 +255,9 @@ class Session(ABC):
                     what = "has gone" if self._stood else "cannot be reached"
                     if not self._finished:
                         self._why = f"{self.where()} {what}: {error or type(error).__name__}"
+                        brief = brief + 1 if self._stood and self.lost_s - self._since_s < BRIEF_S else 0
+                        if brief >= BRIEFLY:
+                            self._why += f"; is there another client called {self._identifier}?"
                 # A connection that stood begins anew with short pauses.
                 failures = 0 if self._stood else failures + 1
                 self.stats.state, self.stats.last_error = "down", self._why
@@ -280,6 +286,7 @@ class Session(ABC):
                 await self.begin(client)
                 self._why = f"{self.where()} has gone"  # until now: why the last try failed
                 self._client, self._stood, self.stats.state = client, True, "up"
+                self._since_s = self.clock.mono_s()
                 self._tried.set()
                 await listening
             finally:

@@ -436,6 +436,21 @@ async def test_while_a_broker_is_tried_again_the_reason_of_the_last_try_is_told(
         await gone.wait()
 
 
+@pytest.mark.service
+async def test_two_gateways_of_one_name_that_drive_each_other_out_are_told_so(
+    mosquitto: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "FIRST_PAUSE_S", 0.01)
+    async with north(mosquitto) as one, north(mosquitto) as other:
+        await eventually(
+            lambda: any(
+                "is there another client called courtyard-maple-north?" in (each.stats.last_error or "")
+                for each in (one, other)
+            ),
+            20,
+        )
+
+
 def test_settings_refuse_a_prefix_with_wildcards_and_never_show_the_password() -> None:
     for prefix in ("a/#", "+", "/a", "a/", "$SYS", ""):
         with pytest.raises(ValidationError):
