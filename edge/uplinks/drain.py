@@ -177,10 +177,11 @@ class _Drained:
             waiting.cancel()
 
     async def _deliver(self, rows: Sequence[Row], *, late: bool) -> None:
+        passed = self._stats.passed
         await self._send(rows, late=late)
         await self._confirmed()
         self._places.confirm(rows[-1].seq, late=late)
-        self._stats.add(len(rows), self._clock.mono_s())
+        self._stats.add(len(rows) - (self._stats.passed - passed), self._clock.mono_s())
 
     def _pace(self, rows: int, took_s: float) -> None:
         self._due_s = self._clock.mono_s() + max(0.0, rows / self._rate - took_s)

@@ -82,6 +82,8 @@ class HomeAssistant(Session):
     async def send(self, rows: Sequence[Row], *, late: bool) -> None:
         """Return once the broker has the newest values of what the rows are of. Raises UplinkDown."""
         client = await self.client()
+        known = 0 if late else sum(row.equipment in self._site.equipment for row in rows)
+        self.stats.passed += len(rows) - known
         if late:
             return
         equipment = dict.fromkeys(row.equipment for row in rows if row.equipment in self._site.equipment)

@@ -175,6 +175,8 @@ class Stats:
     """`connecting`, `up` or `down`."""
     sent: int = 0
     """Rows that the far end has confirmed."""
+    passed: int = 0
+    """Rows of which the far end is not told: not asked for, too late for it, of equipment that it does not know."""
     rejected: int = 0
     """Rows that the far end will never take; they stay in `readings.db`."""
     last_reject: tuple[str, str] = ("", "")

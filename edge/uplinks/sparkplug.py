@@ -113,6 +113,7 @@ class Sparkplug(Session):
             raise self.broken(client, error) from None
         await self.all_taken(client, self._node.topic("NDEATH"))
         self._remember(rows)
+        self.stats.passed += sum(not self._node.tells_of(row.equipment) for row in rows)
         self.stats.rejected, self.stats.last_reject = self._node.unfit, self._node.last_unfit
 
     def _remember(self, rows: Sequence[Row]) -> None:

@@ -124,6 +124,10 @@ class Node:
             if self.alive(equipment):
                 yield self._born(equipment, now_ms)
 
+    def tells_of(self, equipment: str) -> bool:
+        """Whether it is a device: one that has left the site file is none."""
+        return equipment in self._devices
+
     def alive(self, equipment: str) -> bool:
         """Whether anything of an equipment can be read."""
         return any(self._live(signal.id)[1] not in GONE for signal in self._devices[equipment].signals.values())

@@ -109,6 +109,7 @@ class ThingsBoard(Session):
         if not late:
             await self.confirmed(client, list(self._presence({row.equipment for row in rows})))
         await self._deliver(client, self._telemetry.moments(rows, late=late))
+        self.stats.passed += sum(row.equipment not in self._names for row in rows)
 
     async def send_journal(self, entries: Sequence[tuple[int, Entry]]) -> None:
         """Return once the broker has confirmed every entry. Raises UplinkDown."""

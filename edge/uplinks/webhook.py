@@ -126,9 +126,10 @@ class Webhook:
 
     async def send(self, rows: Sequence[Row], *, late: bool) -> None:  # each row has its time
         """Return once the server has the rows, apart from those that it will never take. Raises UplinkDown."""
-        if "readings" in self._settings.what:
-            wanted = [row for row in rows if self._wants(row.equipment)]
-            await self._deliver_all("readings", [_Item(row.seq, self._reading(row)) for row in wanted])
+        told = "readings" in self._settings.what
+        wanted = [row for row in rows if told and self._wants(row.equipment)]
+        await self._deliver_all("readings", [_Item(row.seq, self._reading(row)) for row in wanted])
+        self.stats.passed += len(rows) - len(wanted)
 
     async def send_journal(self, entries: Sequence[tuple[int, Entry]]) -> None:
         """Return once the server has the entries, apart from those that it will never take. Raises UplinkDown."""

@@ -143,6 +143,7 @@ async def test_every_equipment_is_a_device_that_shows_its_newest_values_and_alar
             await uplink.send([gateway.plant.read("pump-1")], late=False)
             await eventually(lambda: others.shows("pump-1", "pressure") == 1.25)
             assert len(others.heard) == heard + 1
+            assert uplink.stats.passed == 1
             await uplink.send([gateway.plant.read("pump-1", "bad/comm")], late=False)
             await eventually(lambda: others.kept[f"{BASE}/pump-1/availability"] == b"offline")
             gateway.alarms = []

@@ -269,5 +269,6 @@ async def test_a_webhook_that_is_told_alarms_alone_is_down_while_its_server_take
         well = True
         await eventually(lambda: passing(house.clock, hook.status()["state"] == "up"))
         assert (hook.status()["reason"], hook.status()["events"]) == (None, 1)
+        assert (hook.status()["sent"], hook.status()["rate"]) == (0, 0.0), "it was told no reading"
         task.cancel()
         await asyncio.wait([task])
