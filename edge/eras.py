@@ -90,7 +90,10 @@ class Eras:
             )
         if self._earlier or self._present:
             self._hold()
-        await self._ledger.commit([], self.bodies())
+        try:
+            await self._ledger.commit([], self.bodies())
+        except StoreError as error:  # a full disk keeps no daemon from polling: it is written with the next minute's
+            log.error("what is known of the time cannot be written down yet: %s", error)
 
     def bodies(self) -> State:
         """What the ledger should know, to be written now and then."""

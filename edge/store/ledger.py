@@ -10,14 +10,23 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edge.store.database import DatabaseThread, StoreError, connect, damage, damaged, set_aside, transaction
+from edge.store.database import (
+    DatabaseThread,
+    StoreError,
+    connect,
+    damage,
+    damaged,
+    open_reading,
+    set_aside,
+    transaction,
+)
 from edge.store.salvage import body_of, lenient, take_over
 
 __all__ = ["Entry", "Ledger", "StoreError", "open_ledger"]
@@ -101,7 +110,7 @@ class Ledger:
     async def load(self, kind: str) -> dict[str, Body]:
         """The last state of all of a kind, by key."""
         query = "SELECT key, body FROM state WHERE kind = ? ORDER BY key"
-        rows = await self._run(lambda: self._open().execute(query, (kind,)).fetchall(), "read")
+        rows = await self._run(partial(self._ask, query, (kind,)), "read")
         bodies = {key: body_of(text) for key, text in rows}
         for key in (key for key, body in bodies.items() if body is None):
             self._rot(f"the state of {kind} {key}")
@@ -136,7 +145,7 @@ class Ledger:
             f"ORDER BY id {'DESC' if newest_first else 'ASC'} LIMIT ?"
         )
         arguments = (*(value for _, value in wanted), min(max(limit, 0), MOST))
-        rows = await self._run(lambda: self._open().execute(query, arguments).fetchall(), "read")
+        rows = await self._run(partial(self._ask, query, arguments), "read")
         found = []
         for number, its_kind, its_subject, time_ns, text in rows:
             body = body_of(text)
@@ -194,22 +203,51 @@ class Ledger:
             self._connection.text_factory = lenient
         return self._connection
 
-    def _open_or_begin_anew(self) -> None:
-        """In the thread: a ledger that cannot be read must not keep alarms from being raised."""
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """In the thread: a connection to ask; on a disk that takes nothing one that could not write either."""
         try:
             db = self._open()
-            for kind, key, text in db.execute("SELECT kind, key, body FROM state"):
-                if body_of(text) is None:
-                    raise damage(f"the state of {kind} {key} cannot be read")
-            db.execute("SELECT max(id) FROM journal").fetchone()
-            if self.path.stat().st_size <= CHECKED_BYTES:
-                (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
-                if found != "ok":
-                    raise damage(" ".join(str(found).split()))
+        except sqlite3.OperationalError as error:
+            if damaged(error) or not self.path.is_file():
+                raise
+            db = open_reading(self.path)
+            db.text_factory = lenient
+        try:
+            yield db
+        finally:
+            if db is not self._connection:
+                db.close()
+
+    def _ask(self, query: str, arguments: Sequence[Any]) -> list[Any]:
+        with self._reading() as db:
+            return db.execute(query, arguments).fetchall()
+
+    def _open_or_begin_anew(self) -> None:
+        """In the thread: a ledger that cannot be read must not keep alarms from being raised, nor one that cannot be
+        written.
+        """
+        try:
+            with self._reading() as db:
+                self._check(db)
+                if db is not self._connection:
+                    log.error("%s cannot be written; free space on, or check, the disk under %s",
+                              self.path, self.path.parent)  # fmt: skip
         except sqlite3.DatabaseError as error:
             if not damaged(error):
                 raise
             self._begin_anew(error)
+
+    def _check(self, db: sqlite3.Connection) -> None:
+        """Whether everything in it can be read, as far as that is quick. Raises sqlite3.DatabaseError."""
+        for kind, key, text in db.execute("SELECT kind, key, body FROM state"):
+            if body_of(text) is None:
+                raise damage(f"the state of {kind} {key} cannot be read")
+        db.execute("SELECT max(id) FROM journal").fetchone()
+        if self.path.stat().st_size <= CHECKED_BYTES:
+            (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise damage(" ".join(str(found).split()))
 
     def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
         """In the thread: set the file aside, and go on in a new one with what can still be read of it.
@@ -237,6 +275,8 @@ class Ledger:
             return self._write(rows, state)
         except sqlite3.DatabaseError as error:
             if not damaged(error):
+                if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
+                    self._close()  # it was opened on a read-only disk: the next try sees whether that is over
                 raise
             self._begin_anew(error)
             return self._write(rows, state)

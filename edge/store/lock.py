@@ -7,6 +7,7 @@ never in the way of a daemon that starts at that moment.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -49,7 +50,7 @@ def state_lock(folder: Path) -> Iterator[None]:
     path = folder / "lock"
     make_folder(folder)
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        handle = _opened(path)
     except OSError as error:
         raise StoreError(f"state folder {folder} cannot be used: {error.strerror}; check its permissions") from error
     try:
@@ -58,14 +59,25 @@ def state_lock(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             text = os.read(handle, 32).strip()
             raise StateBusy(folder, int(text) if text.isdigit() else None) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, b"%d\n" % os.getpid(), 0)
-        with suppress(OSError):  # a file system without such locks: nobody sees who it is
+        with suppress(OSError):  # a disk that takes nothing, or has no such locks: nobody sees who it is
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, b"%d\n" % os.getpid(), 0)
             fcntl.fcntl(handle, fcntl.F_OFD_SETLK, struct.pack(_SIGN, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
         yield
-        os.ftruncate(handle, 0)
+        with suppress(OSError):
+            os.ftruncate(handle, 0)
     finally:
         os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    """On a read-only disk a file that is there can be locked all the same."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def holder(folder: Path) -> int | None:

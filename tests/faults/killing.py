@@ -165,6 +165,11 @@ class Killed:
         self._count(time.monotonic())
         self.found.gaps_s.pop()
 
+    async def ended(self) -> None:
+        """Wait until the one that runs has ended, and count nothing."""
+        assert self._process is not None  # started
+        await self._process.wait()
+
     async def caught_up(self) -> bool:
         """Whether the uplink has nothing left to send."""
         with suppress(httpx.HTTPError, ValueError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -108,6 +109,9 @@ class Trouble:
         if self._how == "failing":
             resource.prlimit(self._pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
             return
+        if self._how == "read-only":
+            subprocess.run(["mount", "-o", "remount,ro", str(self._disk)], check=True)
+            return
         with suppress(OSError), (self._disk / "filler").open("wb", buffering=0) as filler:
             while True:
                 filler.write(bytes(4096))
@@ -116,6 +120,8 @@ class Trouble:
         """All is well again."""
         if self._how == "failing":
             resource.prlimit(self._pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        elif self._how == "read-only":
+            subprocess.run(["mount", "-o", "remount,rw", str(self._disk)], check=True)
         else:
             (self._disk / "filler").unlink()
 
@@ -155,3 +161,44 @@ async def test_a_disk_that_takes_nothing_leaves_polling_alarming_and_pushing_ali
         assert len(daemon.found.stored) > 100
         daemon.check_told(ears)
         assert daemon.found.unwritten == [], "what was told meanwhile is in the ledger now"
+
+
+@pytest.mark.service
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize(
+    ("end", "how"), [(signal.SIGKILL, "full"), (signal.SIGTERM, "full"), (signal.SIGKILL, "read-only")]
+)
+async def test_a_daemon_that_is_started_on_a_disk_that_takes_nothing_polls_alarms_and_pushes(
+    tmp_path: Path, mosquitto: tuple[str, int], end: signal.Signals, how: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        disk = stack.enter_context(small_disk(tmp_path / "disk"))
+        devices = await stack.enter_async_context(Devices().serve())
+        ears = await stack.enter_async_context(Ears().listen(mosquitto[1]))
+        console, pushes = free_port(), tmp_path / "pushes.jsonl"
+        site = write_site(tmp_path, 6, devices.port, console, mosquitto[1], 100, str(pushes))
+        daemon = Killed(tmp_path, site, console, devices, state=disk / "state")
+        stack.push_async_callback(daemon.close)
+        watch = Watch(console, ears, pushes)
+        stack.push_async_callback(watch.close)
+        await daemon.start()
+        await until(watch.well)
+        trouble = Trouble(how, disk, daemon.pid)
+        if how == "full":
+            trouble.begin()
+            await until(lambda: not_well(watch), 40)
+        os.kill(daemon.pid, end)
+        await daemon.ended()
+        trouble.begin()  # what the end has given free is taken by others
+        await daemon.start()
+        for _ in range(2):
+            counter, pushed = await watch.counter(), watch.pushed()
+            devices.switch = not devices.switch
+            await until(lambda pushed=pushed: watch.pushed() > pushed)
+            assert await watch.counter() > counter
+        assert not await watch.well()
+        trouble.end()
+        await until(watch.well, 60)
+        await goes_on(watch, ears, devices, pushing=True)
+        journal = await watch.get("/api/v1/journal?kind=alarm&limit=1000")
+        assert len(journal) >= watch.pushed() > 3, "what was pushed meanwhile is in the ledger now"
