@@ -117,6 +117,8 @@ def _restore(arguments: argparse.Namespace) -> int:
         raise Ended(USAGE, f"there is no file {arguments.file}")
     with store_errors(), progress("restore") as told:
         done = restore(arguments.file, arguments.state, told=told)
+    if done.damage:
+        print_note(f"{done.damage}; older readings are in an older backup, if in any")
     if as_json(arguments):
         kept = {"aside": str(done.aside) if done.aside else None, "site": str(done.site) if done.site else None}
         print_json({"state": str(arguments.state), "backup": done.manifest.time, **kept})

@@ -145,9 +145,18 @@ def _write(
 
 
 def others(state: Path) -> list[Path]:
-    """Files of a state directory besides the databases: pushes, what uplinks have set aside."""
+    """Files of a state directory besides the databases: pushes, for example.
+
+    No backups that somebody has put there: each would hold all those before it.
+    """
     found = (path for path in state.iterdir() if path.is_file() and path.name not in (LEDGER, READINGS, "lock"))
-    return sorted(path for path in found if not path.name.endswith(LEFT_OUT) and ".damaged-" not in path.name)
+    wanted = (path for path in found if not path.name.endswith(LEFT_OUT) and ".damaged-" not in path.name)
+    return sorted(path for path in wanted if not _is_packed(path))
+
+
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(zstandard.FRAME_HEADER)) == zstandard.FRAME_HEADER
 
 
 def _pin(stack: ExitStack, databases: dict[str, Path]) -> tuple[dict[str, int], dict[str, IO[bytes]]]:

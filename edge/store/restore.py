@@ -24,7 +24,7 @@ import zstandard
 
 from edge.store import ledger
 from edge.store.backup import FORMAT, MANIFEST, PIECE, SITE, STATE, Manifest, Member, Told
-from edge.store.database import StoreError, connect, transaction
+from edge.store.database import StoreError, connect, damaged, set_aside, transaction
 from edge.store.lock import state_lock
 from edge.store.readings_file import ReadingsFile
 from edge.store.state import LEDGER, READINGS, UNFINISHED, refuse_newer_state
@@ -45,6 +45,8 @@ class Restored(NamedTuple):
     """Where the files lie that were there before; None where there were none."""
     site: Path | None
     """Where the site file and its profiles of then lie."""
+    damage: str | None = None
+    """What is wrong with the readings in it, which were set aside; None where they are sound."""
 
 
 def restore(source: Path, state: Path, *, told: Told = lambda done, total: None) -> Restored:
@@ -56,10 +58,10 @@ def restore(source: Path, state: Path, *, told: Told = lambda done, total: None)
     try:
         with state_lock(state), _scratch(state) as scratch:
             manifest = _unpack(source, scratch, told)
-            _check(source, manifest, scratch)
+            damage = _check(source, manifest, scratch)
             _continue(scratch / STATE, source, manifest)
             stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-            return Restored(manifest, *_exchange(scratch, state, stamp))
+            return Restored(manifest, *_exchange(scratch, state, stamp), damage)
     except OSError as error:
         raise StoreError(f"{error.filename or source} cannot be used: {error.strerror or error}") from error
     except sqlite3.Error as error:
@@ -139,17 +141,39 @@ def _compare(source: Path, manifest: Manifest, found: dict[str, Member]) -> None
         raise StoreError(f"{source} is damaged: {', '.join(wrong[:5])} is not as it was written; take another backup")
 
 
-def _check(source: Path, manifest: Manifest, scratch: Path) -> None:
-    """Whether the databases open here and are sound."""
+def _check(source: Path, manifest: Manifest, scratch: Path) -> str | None:
+    """Whether the databases open here and are sound.
+
+    A card damages readings long before anybody asks for them, and every backup since then has the damage: they are
+    set aside, so that the ledger comes back all the same. Returns what is wrong with them.
+    """
     state = scratch / STATE
     if not (state / LEDGER).is_file():
         raise StoreError(f"{source} has no {LEDGER}: it is no backup of a state directory")
-    refuse_newer_state(state)
-    for name in manifest.schemas:
-        with closing(sqlite3.connect(state / name)) as database:
-            verdict = database.execute("PRAGMA integrity_check(3)").fetchall()
-            if verdict != [("ok",)]:
-                raise StoreError(f"{source}: {name} in it is damaged ({verdict[0][0]}); take another backup")
+    try:
+        refuse_newer_state(state)
+    except StoreError as error:
+        needed = str(error).removeprefix(f"{state}/").partition(";")[0]
+        raise StoreError(f"{source} is of a newer Courtyard: {needed}; install that") from error
+    wrong = {name: found for name in manifest.schemas if (found := _unsound(state / name))}
+    if LEDGER in wrong:
+        raise StoreError(f"{source}: {LEDGER} in it is damaged ({wrong[LEDGER]}); take another backup")
+    if READINGS not in wrong:
+        return None
+    aside = set_aside(state / READINGS)
+    return f"{READINGS} in it is damaged ({wrong[READINGS]}), set aside as {aside.name}"
+
+
+def _unsound(path: Path) -> str | None:
+    """What is wrong with a database; None where it is sound."""
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            verdict = str(database.execute("PRAGMA integrity_check(1)").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        if not damaged(error):
+            raise
+        verdict = str(error)
+    return None if verdict == "ok" else " ".join(verdict.split())
 
 
 def _continue(state: Path, source: Path, manifest: Manifest) -> None:

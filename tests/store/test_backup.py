@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -184,6 +185,58 @@ async def test_a_bad_backup_is_refused_before_anything_is_touched(tmp_path: Path
     assert {path.name: path.read_bytes() for path in state.iterdir() if path.name != "lock"} == {
         name: content for name, content in before.items() if name != "lock"
     }
+
+
+async def test_a_backup_of_readings_that_were_damaged_brings_the_ledger_back_all_the_same(tmp_path: Path) -> None:
+    state, copy, other = tmp_path / "state", tmp_path / "b.tar.zst", tmp_path / "other"
+    await made(state)
+    shell = sqlite3.connect(state / READINGS)
+    (page,) = shell.execute("SELECT rootpage FROM sqlite_master WHERE name = 'chunks'").fetchone()
+    (size,) = shell.execute("PRAGMA page_size").fetchone()
+    shell.close()
+    with (state / READINGS).open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    back_up(state, copy)
+    done = restore(copy, other)
+    (aside,) = other.glob("readings.db.damaged-*")
+    assert done.damage is not None
+    assert done.damage.endswith(f"set aside as {aside.name}")
+    assert not (other / READINGS).exists()
+    async with open_ledger(other / LEDGER) as ledger:
+        assert ledger.trouble is None
+        assert (await ledger.journal(limit=1, newest_first=True))[0][1].body["event"] == "restored"
+    async with open_readings(other / READINGS) as store:
+        assert store.first_seq > 1 << 30, "no number is given twice"
+    with (state / LEDGER).open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 4096)
+    back_up(state, copy)
+    with pytest.raises(StoreError, match=r"b\.tar\.zst: ledger\.db in it is damaged .*; take another backup"):
+        restore(copy, other)
+
+
+async def test_a_backup_of_a_newer_state_names_itself_and_what_it_needs(tmp_path: Path) -> None:
+    state, copy = tmp_path / "state", tmp_path / "b.tar.zst"
+    await made(state)
+    shell = sqlite3.connect(state / LEDGER)
+    with shell:
+        shell.execute("PRAGMA user_version=99")
+        shell.execute("INSERT INTO schemas VALUES (99, '9.9.9')")
+    shell.close()
+    back_up(state, copy)
+    with pytest.raises(StoreError, match=r"b\.tar\.zst is of a newer .*: ledger\.db .* needs Courtyard 9\.9\.9"):
+        restore(copy, tmp_path / "other")
+
+
+async def test_no_backup_holds_those_before_it(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    await made(state)
+    (state / "pushes.jsonl").write_text("{}\n")
+    back_up(state, state / "monday")
+    names = [member.name for member in back_up(state, state / "tuesday").files]
+    assert "state/pushes.jsonl" in names
+    assert not {"state/monday", "state/tuesday"} & set(names)
 
 
 async def test_a_backup_that_cannot_be_written_leaves_nothing_half_done(tmp_path: Path) -> None:
