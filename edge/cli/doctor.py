@@ -110,6 +110,8 @@ def _health(arguments: argparse.Namespace) -> Generator[Finding, None, bool]:
     """What the daemon says of itself; returns whether there is one."""
     try:
         with connect(arguments) as daemon:
+            if arguments.state and Path(daemon.get("/api/v1/place")["state"]).resolve() != arguments.state.resolve():
+                return True  # its health is another's; it may have the devices all the same
             reasons = [str(each) for each in daemon.health().get("reasons", ())]
     except NoDaemon:
         return False

@@ -23,7 +23,7 @@ from edge.store import readings_file
 from edge.store.database import connect
 from edge.store.ledger import MIGRATIONS
 from edge.store.lock import holder, state_lock
-from tests.cli.conftest import Run, run  # noqa: F401  # a fixture
+from tests.cli.conftest import Daemon, Run, daemon, run  # noqa: F401  # fixtures
 from tests.support import free_port, no_file_grows
 
 
@@ -188,5 +188,21 @@ def test_the_command_ends_with_one_where_something_fails(run: Run, tmp_path: Pat
     assert rows["config"]["verdict"] == "ok"
     assert rows["connection m"]["todo"]["zh"]
     assert "故障\tconnection m" in run(*words, *url, "--lang", "zh")[1]
+    assert "health" not in rows
     (tmp_path / "site.yaml").write_text("site: {}\n")
     assert "mistakes, the first:" in run(*words, *url, "--lang", "en")[1]
+
+
+def test_the_health_of_a_daemon_is_told_only_of_its_own_directory(
+    daemon: Daemon,  # noqa: F811
+    run: Run,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    site_of(tmp_path, "{}")
+    words = ("doctor", "--config", str(tmp_path / "site.yaml"), "--json", "--state")
+    of_it, of_another = (
+        {row["what"] for row in json.loads(run(*words, str(folder))[1])}
+        for folder in (daemon.desk.place()["state"], tmp_path)
+    )
+    assert "health" in of_it
+    assert "health" not in of_another
