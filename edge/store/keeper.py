@@ -70,7 +70,8 @@ class Keeping:
 
 
 Shed = Mapping[str, int]
-"""Readings that went, by class; `packed`: those that everybody had."""
+"""Readings that went, by class; `packed`: those that everybody had. 0 beside the name of a damaged file: nobody knows
+what was in it."""
 
 
 class Keeper:
@@ -203,6 +204,10 @@ class Keeper:
                 continue
             if not await self._store.work(shed_last):
                 break
+        # A damaged file is worth less than what is still to be sent.
+        while await self._used() > low and (gone := await self._store.work(lambda file: _drop_aside(file.path))):
+            log.error("%s, which was damaged, went for the disk budget of %.0f MB", gone, self._keeping.budget / 1e6)
+            self._shed[gone], self._shed_s = 0, self._clock.mono_s()
         ranks = self._keeping.ranks
         steps: Iterator[int] | None = None
         while await self._used() > low:
@@ -292,6 +297,17 @@ def _folder_bytes(path: Path, *, log: bool = True) -> int:
         except OSError:  # gone meanwhile
             continue
     return total
+
+
+def _drop_aside(path: Path) -> str | None:
+    """Delete the oldest of the damaged files that were set aside beside the readings; returns its name."""
+    asides = sorted(path.parent.glob(f"{path.name}.damaged-*"))
+    names = [each for each in asides if not each.name.endswith(("-wal", "-shm"))]
+    if not names:
+        return None
+    for each in (names[0], *(names[0].with_name(f"{names[0].name}{end}") for end in ("-wal", "-shm"))):
+        each.unlink(missing_ok=True)
+    return names[0].name
 
 
 def _free_bytes(file: ReadingsFile) -> int:

@@ -86,7 +86,7 @@ class ReadingsFile:
         """Raises StoreError (newer schema) or sqlite3.DatabaseError."""
         self.rotten: set[str] = set()
         """What could not be unpacked, and was left out; no more than `ROTTEN` of it."""
-        self._path = path
+        self.path = path
         self._db = connect_reading(path, MIGRATIONS) if read_only else _connect(path)
         try:
             self._layouts = LayoutTable(self._db)
@@ -256,7 +256,7 @@ class ReadingsFile:
     def rot(self, what: str, error: Exception) -> None:
         """Some bytes have gone bad where SQLite has not noticed: the rest of the file is as good as ever."""
         if not self.rotten:
-            log.error("%s: %s cannot be read any more, and is left out: %s", self._path, what, error)
+            log.error("%s: %s cannot be read any more, and is left out: %s", self.path, what, error)
         if len(self.rotten) < ROTTEN:
             self.rotten.add(what)
 

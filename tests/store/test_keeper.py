@@ -294,6 +294,32 @@ async def _sent(store: ReadingsStore) -> list[int]:
     return found
 
 
+async def test_a_damaged_file_that_was_set_aside_goes_before_any_unsent_row_but_not_before_it_must(
+    store: ReadingsStore,
+) -> None:
+    clock = ManualClock(START)
+    asides = [store.path.with_name(f"{store.path.name}.damaged-2026112{day}T030000Z") for day in (1, 2)]
+    for aside in asides:
+        aside.write_bytes(bytes(1_500_000))
+    log = asides[0].with_name(f"{asides[0].name}-wal")
+    log.write_bytes(b"log")
+    told: list[Shed] = []
+
+    async def tell(shed: Shed, used: int) -> None:
+        told.append(shed)
+
+    keeper = Keeper(store, keeping(WAL_BYTES + 4_000_000), clock, ["cloud"], tell)
+    await record(store, clock, 4_000, S)
+    await keeper.turn()
+    assert all(aside.exists() for aside in asides)
+    await record(store, clock, 3_000, S)
+    await keeper.turn()
+    assert [aside.exists() for aside in (*asides, log)] == [False, True, False]
+    assert len(await _sent(store)) == 7_000
+    assert told == [{asides[0].name: 0}]
+    assert keeper.short
+
+
 async def test_where_nothing_more_may_go_staff_are_told(store: ReadingsStore) -> None:
     clock = ManualClock(START)
     (store.path.parent / "film.mp4").write_bytes(bytes(3_000_000))
