@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -165,7 +166,7 @@ class House:
     async def _told(self, notice: Notice) -> bool:
         """Whether anybody was pushed this notice, on any channel."""
         pushed = await self.ledger.journal(kind="push", subject=notice.id, limit=50, newest_first=True)
-        return any(entry.body["ok"] and entry.time_ns >= notice.time_ns for _, entry in pushed)
+        return any(entry.body.get("ok") and entry.time_ns >= notice.time_ns for _, entry in pushed)
 
 
 async def build(site: Site, state: Path, ledger: Ledger, store: ReadingsStore, clock: Clock, boot: str = "") -> House:
@@ -235,7 +236,9 @@ async def _seed_floods(ledger: Ledger, dispatcher: Dispatcher, incidents: Incide
     now_ns = clock.wall_ns()
     rows = await ledger.journal(kind="alarm", from_ns=now_ns - round(WINDOW_S * 1e9), to_ns=now_ns, limit=1000)
     for _, entry in rows:
-        alarm = entry.body["alarm"]
-        shown = entry.body["event"] in ("raised", "re-raised")
-        if shown and not incidents.explained(alarm["id"], alarm["equipment"]):
-            dispatcher.annunciated(alarm["priority"], (now_ns - entry.time_ns) / 1e9)
+        if entry.body.get("event") not in ("raised", "re-raised"):
+            continue
+        with suppress(LookupError, TypeError, ValueError):  # an entry of which a bit was lost counts for nothing
+            alarm = entry.body["alarm"]
+            if not incidents.explained(alarm["id"], alarm["equipment"]):
+                dispatcher.annunciated(alarm["priority"], (now_ns - entry.time_ns) / 1e9)

@@ -268,7 +268,8 @@ class AlarmEngine(Judge):
             each = self._watches.get(id_)
             if each is not None and body.get("to") is not each.active and not each.closed:
                 whole_s = each.rule.off_delay_s if each.active else each.rule.on_delay_s
-                each.due_s = mono_s + _left_s(int(body.get("due_ns", wall_ns)), wall_ns, whole_s)
+                due_ns = body.get("due_ns")  # what cannot be read any more is due at once
+                each.due_s = mono_s + _left_s(due_ns if isinstance(due_ns, int) else wall_ns, wall_ns, whole_s)
             if each is not None:
                 each.kept = True
                 self._delays[id_] = each

@@ -287,7 +287,7 @@ class IncidentEngine:
         for id_, body in bodies.items():
             try:
                 self._take_up(Dossier.of(Incident.from_body(body), mono_s, wall_ns))
-            except ValueError:
+            except (ValueError, TypeError):
                 left_out.append(id_)
         self._files.closed = deque(sorted(self._files.closed, key=lambda each: (each.closed_ns or 0, each.id)))
         lately = [each for each in self._files.open.values() if mono_s - each.opened_s <= TAKEN_OVER_S]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,32 @@ async def test_what_was_kept_and_cannot_be_read_stops_nothing(
     async with house(folder, tmp_path, ManualClock()) as made:
         assert made.desk.incidents() == []
     assert "INC-000007 cannot be continued" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["event", "alarm", "ok", "changed_ns", "due_ns", "priority"])
+async def test_a_key_that_has_rotted_anywhere_in_the_ledger_keeps_no_daemon_from_starting(
+    folder: Path, tmp_path: Path, key: str
+) -> None:
+    clock = ManualClock()
+    async with house(folder, tmp_path, clock) as made:
+        await cut(made, "supply-1", "light-0-1")
+        await eventually(lambda: pushed(tmp_path))
+        await made.keep_ladders()
+        await made.clerk.settled()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as shell, shell:
+        for table in ("state", "journal"):
+            change = f"UPDATE {table} SET body = replace(body, ?, ?)"  # noqa: S608  # our own words
+            shell.execute(change, (f'"{key}":', f'"{key[:-1]}~":'))
+    async with house(folder, tmp_path, clock) as made:
+        await cut(made, "light-0-2")
+        assert made.engine.alarms.alarms()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as shell, shell:
+        for table in ("state", "journal"):
+            change = f"UPDATE {table} SET body = replace(body, ?, ?)"  # noqa: S608  # our own words
+            shell.execute(change, (f'"{key}":', f'"{key}":null,"k":'))
+    async with house(folder, tmp_path, clock) as made:
+        await cut(made, "light-0-3")
+        assert made.engine.alarms.alarms()
 
 
 async def test_the_report_is_of_the_journal_and_of_what_stands(folder: Path, tmp_path: Path) -> None:
