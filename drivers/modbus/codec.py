@@ -330,4 +330,4 @@ def _range(keys: RegisterKeys) -> str:
         size = 16 * keys.width
         low, high = (-(1 << size - 1), (1 << size - 1) - 1) if keys.type.startswith("int") else (0, (1 << size) - 1)
     first, last = sorted((low * keys.scale + keys.offset, high * keys.scale + keys.offset))
-    return f"write {first:g} to {last:g}"
+    return f"write {first:.10g} to {last:.10g}"

@@ -1,8 +1,8 @@
 """One register range with every plausible meaning side by side, for whoever holds a badly translated manual.
 
 What comes in: where to read, or registers as they stand. What goes out: one row for each register (as bits, numbers,
-BCD, text) and for each two neighbours (integers and floats in the four orders of bytes that devices are found to
-use). A value that can hardly be meant so, such as a float of 1e-38, is marked with `?`. Coils are 0 and 1.
+BCD, text) and for each two or four neighbours (integers, floats and BCD in the four orders of bytes that devices are
+found to use). A value that can hardly be meant so, such as a float of 1e-38, is marked with `?`. Coils are 0 and 1.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ DOUBTFUL = "?"
 ORDERS: tuple[Order, ...] = get_args(Order)
 _SMALLEST, _LARGEST = 1e-4, 1e8
 """Measured values lie between these, or are 0."""
+_LONGEST_COUNT = 10**15
+"""No counter of 64 bits has come so far."""
 
 
 async def probe(settings: ModbusSettings, wanted: Mapping[str, Any], clock: Clock) -> list[dict[str, str]]:
@@ -54,7 +56,9 @@ def meanings(first: int, words: Sequence[int]) -> list[dict[str, str]]:
     for at, word in enumerate(words):
         row = _single(first + at, word)
         if at + 1 < len(words):
-            row |= _double((word, words[at + 1]))
+            row |= _double(words[at : at + 2])
+        if at + 3 < len(words):
+            row |= _quadruple(words[at : at + 4])
         rows.append(row)
     return rows
 
@@ -81,6 +85,17 @@ def _double(words: Sequence[int]) -> dict[str, str]:
         row[f"uint32 {order}"] = str(_decoded("uint32", order, words))
     for order in ORDERS:
         row[f"int32 {order}"] = str(_decoded("int32", order, words))
+    for order in ORDERS:
+        bcd = _decoded("bcd32", order, words)
+        row[f"bcd32 {order}"] = "" if bcd is None else str(bcd)
+    return row
+
+
+def _quadruple(words: Sequence[int]) -> dict[str, str]:
+    row = {f"float64 {order}": _float(words, order) for order in ORDERS}
+    for order in ORDERS:
+        number = _decoded("int64", order, words)
+        row[f"int64 {order}"] = str(number) if abs(number) < _LONGEST_COUNT else f"{number:.3g} {DOUBTFUL}"
     return row
 
 
@@ -92,8 +107,8 @@ def _decoded(kind: str, order: Order, words: Sequence[int]) -> Any:
 def _float(words: Sequence[int], order: Order) -> str:
     """A float as it is shown; NaN and infinity by name, and marked where no device means such a number."""
     swapped = words[::-1] if order in ("CDAB", "DCBA") else words
-    swap = order in ("BADC", "DCBA")
-    number = struct.unpack(">f", struct.pack("<2H" if swap else ">2H", *swapped))[0]
+    end = "<" if order in ("BADC", "DCBA") else ">"
+    number = struct.unpack(">f" if len(words) == 2 else ">d", struct.pack(f"{end}{len(words)}H", *swapped))[0]
     plausible = math.isfinite(number) and (number == 0 or _SMALLEST <= abs(number) <= _LARGEST)
     return f"{number:.7g}" if plausible else f"{number:.3g} {DOUBTFUL}"
 

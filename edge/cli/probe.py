@@ -83,6 +83,6 @@ def _show(rows: Sequence[Mapping[str, str]]) -> None:
     for columns in families.values():
         shown = columns if key in columns else [key, *columns]
         lines = [[row.get(column, "") for column in shown] for row in rows if columns[-1] in row]
-        if lines:
+        if any(any(line[1:]) for line in lines):  # digits that are none in any row are no table
             print_table("", shown, lines)
             print()

@@ -40,6 +40,16 @@ def test_a_register_shows_as_bits_numbers_bcd_and_text() -> None:
     assert "float32 ABCD" not in second
 
 
+def test_four_registers_show_as_energy_meters_count_in_64_bits() -> None:
+    row = meanings(0, words(">q", 123_456_789_012))[0]
+    assert row["int64 ABCD"] == "123456789012"
+    assert all(row[f"int64 {order}"].endswith("?") for order in ("CDAB", "DCBA"))
+    assert meanings(0, words(">d", 230.5)[::-1])[0]["float64 CDAB"] == "230.5"
+    assert meanings(0, [0x1234, 0x5678])[0]["bcd32 ABCD"] == "12345678"
+    assert meanings(0, [0x1234, 0xABCD])[0]["bcd32 ABCD"] == ""
+    assert "int64 ABCD" not in meanings(0, [0, 0, 0])[0]
+
+
 def test_what_is_no_number_is_marked() -> None:
     assert meanings(0, [0x7FC0, 0])[0]["float32 ABCD"] == "nan ?"
     assert meanings(0, [0x7F80, 0])[0]["float32 ABCD"] == "inf ?"
