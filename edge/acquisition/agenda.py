@@ -67,6 +67,8 @@ class Asked:
     turns: list[Turn] = field(default_factory=list)
     misses: int = 0
     """Time-outs of the device in a row, whatever it was asked."""
+    heard: bool = False
+    """It has answered something on this connection."""
     asked_s: float = NEVER_S
     missed_s: float = NEVER_S
     """When its newest time-out was noted; what was out before that does not count as another."""

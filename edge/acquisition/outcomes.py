@@ -23,6 +23,7 @@ from drivers.driver import BadAnswer, Clock, DeviceSilent, DriverError, PolledLi
 from drivers.point import Batch, Quality
 from edge.acquisition.agenda import Agenda, Asked, Turn
 from edge.acquisition.figures import DeviceState
+from edge.acquisition.hangups import Hangups
 from edge.acquisition.probes import LONGEST_PAUSE_S, SILENT_AFTER, Probes, probe
 from edge.acquisition.waits import Waits
 
@@ -40,7 +41,8 @@ class Outcomes:
     """Of all that is asked of one open connection."""
 
     __slots__ = (
-        "_agenda", "_alone", "_clock", "_common", "_emit", "_link", "_mono_s", "_phase_s", "_probes", "_rng",
+        "_agenda", "_alone", "_clock", "_common", "_emit", "_hangups", "_link", "_mono_s", "_phase_s", "_probes",
+        "_rng",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +51,7 @@ class Outcomes:
         agenda: Agenda,
         probes: Probes,
         waits: Waits,
+        hangups: Hangups,
         clock: Clock,
         emit: Callable[[Batch], None],
         rng: random.Random,
@@ -58,6 +61,7 @@ class Outcomes:
         self._link = link
         self._agenda = agenda
         self._probes = probes
+        self._hangups = hangups
         self._alone = waits.alone
         self._common = waits.common
         self._clock = clock
@@ -119,6 +123,7 @@ class Outcomes:
         if was == "answering":
             self._again(turn)
             return
+        self._hangups.answered(device)
         self._state(device, "answering")
         if was == "waiting":
             self._again(turn)
@@ -148,6 +153,7 @@ class Outcomes:
             return
         device.misses += 1
         device.missed_s = self._mono_s()
+        self._hangups.missed(device)
         if device.misses < SILENT_AFTER:
             self._mark(turn, _after(turn, bad=turn.misses >= SILENT_AFTER))
             self._state(device, "doubtful")

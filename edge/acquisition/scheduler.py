@@ -12,6 +12,7 @@ All waiting is done on the given clock.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -22,12 +23,15 @@ from drivers.point import Batch, Block, Device, Point, Value
 from edge.acquisition.agenda import Agenda, Asked, Turn
 from edge.acquisition.brisk import IDLE_S, Brisk
 from edge.acquisition.figures import ConnectionFigures, DeviceFigures, Window
+from edge.acquisition.hangups import LAST_S, Hangups
 from edge.acquisition.outcomes import Outcomes
 from edge.acquisition.patience import Patience
 from edge.acquisition.probes import PROBE_SHARE, Probes, probe
 from edge.acquisition.waits import Waits
 
 Values = tuple[Value, ...]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -42,8 +46,8 @@ class Poller:
     """Everything that is asked of one open connection goes through here."""
 
     __slots__ = (
-        "_agenda", "_brisk", "_clock", "_devices", "_ended", "_link", "_loop", "_mono_s", "_outcomes", "_patience",
-        "_probes", "_several", "_sleepers", "_waits", "_writes", "figures",
+        "_agenda", "_brisk", "_clock", "_devices", "_ended", "_hangups", "_link", "_loop", "_mono_s", "_outcomes",
+        "_patience", "_probes", "_rng", "_several", "_sleepers", "_waits", "_writes", "figures",
     )  # fmt: skip
 
     def __init__(
@@ -77,13 +81,15 @@ class Poller:
         )
         known = {turn.request.block: turn.values for turn in before._turns()} if before else {}
         self._patience: dict[str, Patience] = before._patience if before else {}
+        self._hangups: Hangups = before._hangups if before else Hangups()
+        self._rng = rng = rng or random.Random()
         self._devices = self._by_device(requests, frozenset(urgent), now, known)
         ready = self._ready if self._several else None
         self._agenda = Agenda(link.at_once, ready)
         self._waits = Waits(alone=len(self._devices) == 1)
         self._probes = Probes(self._agenda, self._waits, self._devices, probe_share, ready)
         self._outcomes = Outcomes(
-            link, self._agenda, self._probes, self._waits, clock, emit, rng or random.Random(), phase_s
+            link, self._agenda, self._probes, self._waits, self._hangups, clock, emit, rng, phase_s
         )
         self._brisk: Brisk | None = None
         if isinstance(link, BriskLink):
@@ -122,14 +128,33 @@ class Poller:
     async def run(self) -> None:
         """Poll until the connection is lost: raises `ConnectionDown`, and so do all writes that still wait."""
         now = self._mono_s()
-        for each in self._turns():
-            self._agenda.schedule(each, now)
+        for device in self._devices:
+            pause_s = self._hangups.pause_s(device, self._rng)
+            if pause_s > LAST_S:
+                self._leave_alone(device, pause_s)
+            for each in device.turns:
+                self._agenda.schedule(each, now + pause_s)
         try:
             await self._together(self._link.at_once)
+        except ConnectionDown:
+            if not self._several and not self._waits.alone:
+                self._hangups.ended(self._devices, self._mono_s())
+            raise
         finally:
             self._ended = True
             while self._writes:
                 self._refuse(self._writes.popleft())
+
+    def _leave_alone(self, device: Asked, pause_s: float) -> None:
+        """Tell of a device that its connection does not survive."""
+        names = ", ".join(device.names)
+        reason = (
+            f"{names}: the connection ended each time that it was asked; it is left alone for {pause_s:.0f} s, so "
+            "that the others are read; check its power and wiring, and how the gateway treats devices that are silent"
+        )
+        log.warning("%s", reason)
+        for figures in device.figures:
+            figures.reason = reason
 
     async def _work(self) -> None:
         """One thing after the other, for ever."""

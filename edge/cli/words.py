@@ -69,7 +69,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     "normal": ("正常", "normal"), "open": ("待接单", "open"), "accepted": ("已接单", "accepted"),
     "started": ("进行中", "started"), "done": ("待验收", "done"), "verified": ("已验收", "verified"),
     "cancelled": ("已撤销", "cancelled"), "up": ("正常", "up"), "down": ("断开", "down"),
-    "doubtful": ("应答不稳", "doubtful"), "silent": ("无应答", "silent"), "answering": ("应答有误", "answering"),
+    "doubtful": ("应答不稳", "doubtful"), "silent": ("无应答", "silent"),
+    "answering": ("应答有误", "answering"), "waiting": ("暂不询问", "left alone"),
     "critical": ("紧急", "critical"), "high": ("高", "high"), "medium": ("中", "medium"),
     "low": ("低", "low"), "good": ("好", "good"), "uncertain": ("存疑", "uncertain"),
 }  # fmt: skip

@@ -59,7 +59,7 @@ const INCIDENT_STATES = { open: ["● 待确认", "● Not acknowledged"], ackno
 const REASONS = {
   comm: ["通信中断", "no answer"], range: ["超出量程", "out of range"], stale: ["数据过期", "stale"], sensor: ["传感器故障", "sensor fault"], clock: ["时间不准", "clock not set"],
 };
-const DEVICES = { silent: ["无应答", "silent"], doubtful: ["应答不稳", "doubtful"], answering: ["应答有误", "answers with errors"] };
+const DEVICES = { silent: ["无应答", "silent"], doubtful: ["应答不稳", "doubtful"], answering: ["应答有误", "answers with errors"], waiting: ["暂不询问", "left alone"] };
 const LINKS = { up: ["● 正常", "● Up"], down: ["✕ 断开", "✕ Down"] };
 
 const pick = (table, key) => (table[key] ? table[key][zh ? 0 : 1] : String(key ?? ""));
