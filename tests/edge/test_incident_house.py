@@ -179,6 +179,7 @@ async def test_a_key_that_has_rotted_anywhere_in_the_ledger_keeps_no_daemon_from
         await eventually(lambda: pushed(tmp_path))
         await made.keep_ladders()
         await made.clerk.settled()
+    clock.advance(1)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as shell, shell:
         for table in ("state", "journal"):
             change = f"UPDATE {table} SET body = replace(body, ?, ?)"  # noqa: S608  # our own words
