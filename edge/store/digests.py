@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import isfinite
 from typing import Any
 
 from drivers.point import Value
@@ -123,7 +124,8 @@ class Digest:
         """Each slot as one reading: its mean, or where it has none its last."""
         for slot in self.slots:
             if from_ns <= slot.start_ns < to_ns:
-                yield slot.start_ns, slot.last if slot.mean is None else slot.mean, slot.mark
+                told = slot.last if slot.mean is None or not isfinite(slot.mean) else slot.mean
+                yield slot.start_ns, told, slot.mark
 
     def fold(self, steps: Steps, from_ns: int, to_ns: int) -> None:
         """Give each slot to the step in which it begins; the time-weighted mean of a slot is its mean."""

@@ -58,6 +58,11 @@ def open_reader(path: Path) -> Iterator[Reader]:
     """The file for as long as the block lasts. Raises StoreError."""
     try:
         file = ReadingsFile(path, read_only=True)
+        if file.to_take_over():
+            file.close()
+            raise StoreError(
+                f"{path} has rows of an older Courtyard yet: start the daemon on it once, which takes it forward"
+            )
     except sqlite3.Error as error:
         raise _unreadable(path, error) from error
     with closing(file):

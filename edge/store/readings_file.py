@@ -138,6 +138,10 @@ class ReadingsFile:
             count += len(rows)
         return count
 
+    def to_take_over(self) -> bool:
+        """Whether rows that an older Courtyard wrote are not in groups yet."""
+        return self._db.execute("SELECT 1 FROM batches LIMIT 1").fetchone() is not None
+
     def _oldest_batches(self) -> list[Row]:
         try:
             return oldest_batches(self._db, self._layouts.by_number, TAKEN_OVER)

@@ -191,6 +191,7 @@ def _continue(state: Path, source: Path, manifest: Manifest) -> None:
     if not (state / READINGS).is_file():
         return
     with closing(ReadingsFile(state / READINGS)) as file:
+        file.take_over()
         file.reserve(file.standing().reserved + ROWS_JUMP)
 
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal, get_args
 
-from drivers.point import Value
+from drivers.point import Quality, Value
 from edge.store.packing import GOOD
 
 Reading = tuple[int, Value, str]
@@ -217,6 +218,12 @@ _KINDS: dict[Aggregate, type[_Step]] = {
 }  # fmt: skip
 
 
+def _finite(value: Value, quality: str) -> tuple[Value, str]:
+    """A sum of numbers near the greatest that there are is none that can be told."""
+    fits = not isinstance(value, float) or isfinite(value)
+    return (value, quality) if fits else (None, Quality.BAD_RANGE.value)
+
+
 class Steps:
     """Folds the readings of one span into at most `limit` steps.
 
@@ -293,7 +300,7 @@ class Steps:
         """One reading for each step that has anything to tell, oldest first; its time is the step's beginning."""
         if self._weigh:
             self._pass(self._to)
-        return [(start, *self._steps[start].result()) for start in sorted(self._steps)]
+        return [(start, *_finite(*self._steps[start].result())) for start in sorted(self._steps)]
 
     def _step(self, time_ns: int) -> _Step | None:
         """The step in which a time lies, mostly that of the time before; None where there is no room for it."""

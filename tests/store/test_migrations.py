@@ -12,9 +12,12 @@ import pytest
 from drivers.point import Value
 from edge import __version__
 from edge.store import ledger, readings_file
+from edge.store.backup import back_up
 from edge.store.database import StoreError, connect, migrate
 from edge.store.ledger import open_ledger
+from edge.store.reader import open_reader
 from edge.store.readings import ReadingsStore, open_readings
+from edge.store.restore import restore
 from edge.store.state import refuse_newer_state
 
 RELEASED = Path(__file__).parent / "released"
@@ -130,3 +133,20 @@ def test_a_state_directory_of_a_newer_program_is_refused_by_name_before_anything
         refuse_newer_state(tmp_path)
     other = "readings" if name == "ledger" else "ledger"
     assert schema(tmp_path / f"{other}.db") == 1
+
+
+def test_a_backup_of_a_released_state_has_all_its_readings_as_soon_as_it_is_restored(tmp_path: Path) -> None:
+    (path,) = [each for each in released("readings", tmp_path) if each.parent.name == "readings-1"]
+    (book,) = [each for each in released("ledger", tmp_path) if each.parent.name == "ledger-1"]
+    book.rename(path.parent / "ledger.db")
+    back_up(path.parent, tmp_path / "b.tar.zst")
+    restore(tmp_path / "b.tar.zst", tmp_path / "new")
+    with open_reader(tmp_path / "new" / "readings.db") as reader:
+        assert sum(map(len, reader.pages(None, -(2**62), 2**62))) > 10
+
+
+def test_rows_that_are_not_taken_forward_yet_are_told_not_left_out(tmp_path: Path) -> None:
+    (path,) = [each for each in released("readings", tmp_path) if each.parent.name == "readings-1"]
+    connect(path, readings_file.MIGRATIONS, full_sync=False).close()  # and then the daemon was killed
+    with pytest.raises(StoreError, match="rows of an older Courtyard yet: start the daemon"), open_reader(path):
+        pass

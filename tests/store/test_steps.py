@@ -92,3 +92,9 @@ def test_no_more_steps_than_asked_for_are_made() -> None:
         steps.add(n * 10, n, GOOD)
     assert steps.full
     assert steps.results() == [(0, 0.0, GOOD), (10, 1.0, GOOD)]
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "twa", "increase"])
+def test_a_sum_that_no_number_holds_is_told_as_out_of_range(aggregate: Aggregate) -> None:
+    readings: list[Reading] = [(n, 1.0 if n % 2 else 1.7e308, GOOD) for n in range(5)]
+    assert fold(aggregate, readings, to_ns=10) == [(0, None, "bad/range")]
