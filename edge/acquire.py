@@ -130,7 +130,9 @@ class Acquired:
     def silent(self, equipment: str) -> str | None:
         """Why an equipment is known not to answer now; None where it may."""
         device = self._poller.figures.devices.get(equipment) if self._poller else None
-        return device.reason if device is not None and device.state == "silent" else None
+        if device is None or device.state not in ("silent", "waiting"):
+            return None
+        return device.reason or None  # one that waits has none at the start, and one where it is left alone
 
     def worst_age_s(self, point: Point) -> float | None:
         """The oldest that a point can become while its devices answer; None where it is not polled."""

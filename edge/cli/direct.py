@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from drivers.document import nearest
-from drivers.driver import ConnectionDown, DriverError, Link, ListeningLink, PolledLink, Refused
+from drivers.driver import ConnectionDown, DeviceSilent, DriverError, Link, ListeningLink, PolledLink, Refused
 from drivers.point import Batch, Point, Quality, Value
 from edge.acquisition.commands import Commands, fate_of
 from edge.acquisition.guards import Barred
@@ -90,8 +90,9 @@ class Direct:
         read = {point for request in connection.requests for point in request.block.points}
         for point in wanted - read:
             self._told(f"{point.id}: is only written; its profile gives it no period")
+        silent: set[str] = set()
         for request in connection.requests:
-            if wanted.isdisjoint(request.block.points):
+            if wanted.isdisjoint(request.block.points) or request.device.id in silent:
                 continue
             try:
                 self._pipeline.take(await cast(PolledLink, link).read(request))
@@ -99,6 +100,8 @@ class Direct:
                 raise
             except DriverError as error:
                 self._told(str(error))
+                if isinstance(error, DeviceSilent):  # told and waited for once, not for each of its requests
+                    silent.add(request.device.id)
 
     async def _hear(self, connection: Connection, link: Link, wanted: set[Point]) -> None:
         """What devices that speak by themselves say within the wait."""

@@ -65,6 +65,11 @@ async def test_planned_and_measured_figures_stand_side_by_side() -> None:
     assert row["silent"] == ["sump-2"]
     assert way.silent("sump-2") == found["sump-2"]["reason"]
     assert way.silent("pump-1") is None
+    assert way._poller is not None
+    way._poller.figures.devices["pump-1"].state = "waiting"
+    assert way.silent("pump-1") is None, "it has not been asked yet"
+    way._poller.figures.devices["pump-1"].reason = "pump-1: left alone"
+    assert way.silent("pump-1") == "pump-1: left alone"
     assert row["worst_age_s"] > 15
     assert row["bad_answers"] == row["writes"] == 0
     way.tally.detail["crc"] = 3
