@@ -174,11 +174,13 @@ class Chunk:
         return zip(times[begin:end], values(begin, end), told, strict=True)
 
     def bounds(self) -> tuple[int, int]:
-        """Time of the first and of the last reading."""
+        """Time of the first and of the last reading; nothing before the floor, where summaries end."""
         if self._known is not None:
-            return self._known.firsts[0], self._known.lasts[-1]
-        times = self._open().frame.times_of(self._number)
-        return times[0], times[-1]
+            first, last = self._known.firsts[0], self._known.lasts[-1]
+        else:
+            times = self._open().frame.times_of(self._number)
+            first, last = times[0], times[-1]
+        return max(first, self._floor_ns), max(last, self._floor_ns)
 
     def fold(self, steps: Steps, from_ns: int, to_ns: int) -> None:
         """Give the readings of a span to steps, summed up where that is as good.

@@ -44,8 +44,10 @@ class Slot:
         numbers = self.good if self.mean is not None else 0
         mean = self.mean or 0.0
         number = self.last if numbers and isinstance(self.last, int | float) else None
-        first = self.low if number is not None and number == self.high else number  # a counter that was not reset
-        climbed = 0 if first is None or number is None else number - first
+        first, climbed = number, 0.0
+        if number is not None and self.low is not None and self.high is not None:
+            was_reset = number < self.high  # a counter that climbed to there, and began again at zero
+            first, climbed = (self.high, number) if was_reset else (self.low, number - self.low)
         return Piece(
             self.start_ns, self.start_ns, self.good, numbers, self.last, self.mark, self.last,
             mean * numbers, self.low, self.high, first, number, climbed, mean * length_ns,

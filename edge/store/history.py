@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import Protocol, TypeVar
 
 from edge.store.database import snapshot
+from edge.store.digests import DAY_NS
 from edge.store.packed import PackedHistory
 from edge.store.packing import GOOD
 from edge.store.readings_file import ReadingsFile, Row
@@ -67,10 +68,15 @@ class History:
         def search(file: ReadingsFile) -> list[Reading]:
             with snapshot(file.db):
                 packed = PackedHistory(file.db, file.rot)
-                old: list[Run] = [*digests(packed, equipment, point, since_ns, asked.to_ns)]
+                thinned = digests(packed, equipment, point, since_ns, asked.to_ns)
+                old: list[Run] = [*thinned]
                 old += packed.chunks(equipment, point, since_ns, asked.to_ns, packed.mark(MINUTES.mark))
                 waiting = file.groups.readings(equipment, point, since_ns, asked.to_ns, until)
-                return answer(asked, old, chain(waiting, fresh))
+                newest: Iterable[Reading] = chain(waiting, fresh)
+                if asked.ordered and thinned:  # what was imported counts there once the summaries have it
+                    days = {digest.bounds()[0] // DAY_NS for digest in thinned}
+                    newest = (reading for reading in newest if reading[0] // DAY_NS not in days)
+                return answer(asked, old, newest)
 
         return await self._read(search, answer(asked, (), fresh))
 

@@ -49,6 +49,33 @@ async def slices(store: ReadingsStore, work: Callable[[ReadingsFile], Iterator[N
     await store.work(lambda file: [file.db.in_transaction for _ in work(file)])
 
 
+async def test_what_a_counter_has_gone_up_is_the_same_of_readings_minutes_and_hours_resets_included(
+    tmp_path: Path,
+) -> None:
+    chance, count, late = random.Random(5), 0, (0, 0)
+    async with open_readings(tmp_path / "readings.db", 600) as store:
+        for n in range(4 * 1440):
+            count = 0 if chance.random() < 0.002 else count + chance.choice((0, 1, 2, 5))
+            store.append("e", ("count",), (count,), None, START + n * 60 * S)
+            if n == 700:
+                late = START + n * 60 * S, count
+            if n % 450 == 449:  # each third period lies on both sides of a midnight
+                await store.flush()
+                await slices(store, lambda file: pack_upto(file, file.groups.ends(0, 2**60)[-1]))
+
+        async def daily() -> list[float]:
+            found = await store.query("e.count", START, END, DAY_NS, aggregate="increase")
+            return [float(value) for _, value, _ in found if isinstance(value, int | float)]
+
+        true = await daily()
+        await slices(store, lambda file: retire_day(file, DAY + 1))
+        assert await daily() == true
+        await slices(store, lambda file: coarsen_day(file, DAY))
+        assert await daily() == true
+        store.append("e", ("count",), (late[1],), None, late[0])  # old history that is imported
+        assert await daily() == true
+
+
 async def test_queries_fall_back_on_minutes_then_hours(store: ReadingsStore) -> None:
     async def hourly(aggregate: str, point: str = "e.level") -> list[tuple[int, Value, str]]:
         return await store.query(point, START, END, HOURS_NS, aggregate=aggregate)  # type: ignore[arg-type]  # one of them
