@@ -22,7 +22,7 @@ from edge.site import Equipment, Site
 from edge.store.ledger import Ledger, StoreError
 from edge.store.readings import ReadingsStore
 from edge.store.steps import Aggregate
-from edge.texts import iso, label
+from edge.texts import iso, label, seen
 from edge.upkeep.orders import Order, OrderRefused
 
 __all__ = ["Desk", "DeskRefused", "Uplink"]
@@ -202,6 +202,7 @@ class Desk:
             "occurrence": alarm.occurrence,
             "point": alarm.point,
             "value": alarm.value,
+            "seen": _text(seen(self._points.get(alarm.point or ""), alarm.value, alarm.measured)),
             "incident": self._engine.incidents.incident_id(alarm.id),
             "repeats": self._engine.incidents.repeats.row(alarm.id, self._clock.mono_s()),
         }

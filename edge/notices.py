@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from drivers.point import Language, Point, Text
+from drivers.point import Language, Text
 from edge.alarms.alarm import Alarm, Priority, Transition
 from edge.engine import Happening
 from edge.gateway import BOX, UPLINK
 from edge.incidents.incident import SITE, Incident, IncidentEvent
 from edge.response.notice import Notice
 from edge.site import Site
-from edge.texts import shown
+from edge.texts import seen
 from edge.upkeep.orders import OrderEvent
 
 TOLD = {"raised", "re-raised", "reminded", "cleared"}
@@ -43,14 +43,12 @@ class Notices:
     def _of_alarm(self, transition: Transition) -> Notice:
         alarm = transition.alarm
         name, place = self._where(alarm.equipment)
-        point = self._points.get(alarm.point or "")
-        advice = alarm.advice or Text("", "")
         return Notice(
             id=alarm.id,
             kind="alarm",
             priority=alarm.priority.value,
             title=alarm.name,
-            body=Text(*(self._line(advice.get(lang), point, alarm.value, lang) for lang in ("zh", "en"))),
+            body=Text(self._line(alarm, "zh"), self._line(alarm, "en")),
             equipment=name,
             place=place,
             time_ns=transition.time_ns,
@@ -87,9 +85,7 @@ class Notices:
             first = f"{lead.name.get(language)} · {self._where(lead.equipment)[0]}"
             parts.append(f"首发报警：{first}" if zh else f"First out: {first}")
         elif lead is not None:
-            parts.append(
-                self._line(lead.advice.get(language), self._points.get(lead.point or ""), lead.value, language)
-            )
+            parts.append(self._line(lead, language))
         more = len(incident.alarms) - 1
         if more > 0:
             parts.append(f"另有 {more} 条相关报警" if zh else f"{more} more alarms belong to it")
@@ -99,12 +95,11 @@ class Notices:
             parts.append(f"影响 {count} 台设备：{names}{rest}" if zh else f"Affects {count}: {names}{rest}")
         return ("。" if zh else ". ").join(part.rstrip("。.") for part in parts if part)
 
-    def _line(self, advice: str, point: Point | None, value: object, language: Language) -> str:
-        if point is None or not isinstance(value, bool | int | float | str):
-            return advice
-        between = "：" if language == "zh" else ": "
-        reading = f"{point.title.get(language)}{between}{shown(point, value, language)}"
-        return f"{reading}{'。' if language == 'zh' else '. '}{advice}"
+    def _line(self, alarm: Alarm, language: Language) -> str:
+        """What it saw, and what to do."""
+        what = seen(self._points.get(alarm.point or ""), alarm.value, alarm.measured)
+        parts = (what.get(language) if what else "", alarm.advice.get(language))
+        return ("。" if language == "zh" else ". ").join(part for part in parts if part)
 
     def _of_order(self, event: OrderEvent) -> Notice:
         order = event.order

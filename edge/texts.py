@@ -48,3 +48,23 @@ def shown(point: Point, value: Value, language: Language) -> str:
         return name.get(language)
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return f"{text} {point.unit}" if point.unit else text
+
+
+def seen(point: Point | None, value: Value, measured: Text | None) -> Text | None:
+    """What an alarm saw when it was raised, in one line; None where there is nothing to show."""
+    if measured is not None or point is None or value is None:
+        return measured
+    return Text(f"{point.title.zh}：{shown(point, value, 'zh')}", f"{point.title.en}: {shown(point, value, 'en')}")
+
+
+def span(seconds: float, language: Language) -> str:
+    """A duration as people say it, in at most two units."""
+    whole = max(round(seconds), 0)
+    units = ("天", "小时", "分钟", "秒") if language == "zh" else (" d", " h", " min", " s")
+    parts: list[tuple[int, str]] = []
+    for size, unit in zip((86_400, 3_600, 60, 1), units, strict=True):
+        amount, whole = divmod(whole, size)
+        if amount or (parts and len(parts) < 2):
+            parts.append((amount, unit))
+    between = "" if language == "zh" else " "
+    return between.join(f"{amount}{unit}" for amount, unit in parts[:2] if amount) or f"0{units[-1]}"

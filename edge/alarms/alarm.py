@@ -76,6 +76,8 @@ class Alarm:
     """Id of the point that raised it; None where there is none (a silent device, a connection)."""
     value: Value = None
     """What that point read when the alarm was raised."""
+    measured: Text | None = None
+    """What was compared then, where that is a number made of points: a rise, a count, a difference, an unbalance."""
     shelved_until_ns: int | None = None
     cls: AlarmClass = "asset"
     """What is at stake."""
@@ -104,6 +106,7 @@ class Alarm:
             "acked_by": self.acked_by,
             "point": self.point,
             "value": self.value,
+            "measured": _text(self.measured),
             "shelved_until_ns": self.shelved_until_ns,
             "cls": self.cls,
         }
@@ -113,8 +116,8 @@ class Alarm:
         """The alarm that `to_body` was made of. Raises ValueError where the body is none."""
         try:
             given = dict(body)
-            for key in ("name", "advice", "cause", "consequence"):
-                text = given[key]
+            for key in ("name", "advice", "cause", "consequence", "measured"):
+                text = given.get(key)  # older ones have nothing measured
                 given[key] = None if text is None else Text.from_body(text)
             given["priority"] = Priority(given["priority"])
             given["state"] = State(given["state"])

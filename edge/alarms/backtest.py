@@ -14,9 +14,9 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from drivers.point import Batch, Block, Point, Quality, Value
+from drivers.point import Batch, Block, Point, Quality, Text, Value
 from edge.alarms.alarm import Transition
 from edge.alarms.engine import AlarmEngine
 from edge.alarms.machine import State
@@ -42,7 +42,9 @@ class Stretch:
     cleared_ns: int | None
     """None: it stood at the end."""
     value: Value = None
-    """What was compared, when it was raised."""
+    """What its point read when it was raised."""
+    measured: Text | None = None
+    """What was compared then, where that is not the value itself."""
 
 
 class Replay:
@@ -134,10 +136,10 @@ class Replay:
             alarm = each.alarm
             standing = alarm.state is State.UNACKNOWLEDGED
             if standing and alarm.id not in self._open:
-                self._open[alarm.id] = Stretch(alarm.id, each.time_ns, None, alarm.value)
+                self._open[alarm.id] = Stretch(alarm.id, each.time_ns, None, alarm.value, alarm.measured)
             elif not standing and alarm.id in self._open:
                 was = self._open.pop(alarm.id)
-                self.stretches.append(Stretch(was.alarm, was.raised_ns, each.time_ns, was.value))
+                self.stretches.append(replace(was, cleared_ns=each.time_ns))
 
 
 @dataclass(slots=True)

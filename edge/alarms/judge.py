@@ -21,13 +21,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from drivers.point import Batch
+from drivers.point import Batch, Point
 from edge.alarms.alarm import Event, Transition
 from edge.alarms.machine import SERVING, Action, State, step
+from edge.alarms.measure import points_of_measure
+from edge.alarms.measured import measured
 from edge.alarms.rule import Rule
 from edge.alarms.signals import Signal
-from edge.alarms.truth import Silent, leaves, witness
-from edge.alarms.values import Soundness, Touched, Values
+from edge.alarms.truth import Silent, Unusable, leaves, witness
+from edge.alarms.values import Touched, Values
 from edge.alarms.watch import Watch, watch
 
 _EVENTS: dict[Action, Event] = {
@@ -304,10 +306,7 @@ class Judge:
 
     def _raised(self, each: Watch, wall_ns: int) -> dict[str, Any]:
         """What a raise writes down. One that nobody has acknowledged yet goes on being the same occurrence."""
-        shown = witness(each.rule.condition, self._values.source)
-        point = shown.point if shown else None
-        value = None if shown is None or isinstance(shown, Soundness) else shown.value
-        seen = {"cleared_ns": None, "point": point.id if point else None, "value": value}
+        seen = {"cleared_ns": None, **self._seen(each)}
         if each.state in (State.RETURNED, State.LATCHED_UNACKNOWLEDGED):
             return seen
         self._seq += 1
@@ -315,6 +314,23 @@ class Judge:
         return seen | {
             "raised_ns": wall_ns, "acked_ns": None, "acked_by": None, "seq": self._seq, "occurrence": occurrence,
         }  # fmt: skip
+
+    def _seen(self, each: Watch) -> dict[str, Any]:
+        """The point that shows why, what it reads, and the number that was made of it."""
+        found = witness(each.rule.condition, self._values.source)
+        if found is None:
+            return {"point": None, "value": None, "measured": None}
+        what, source = found
+        name = source.point.id if source.point else None
+        if isinstance(what, Unusable):
+            return {"point": name, "value": None, "measured": None}
+        if isinstance(what, Point):
+            return {"point": name, "value": source.value, "measured": None}
+        own, number = self._values.source(points_of_measure(what)[0]).value, source.value
+        line = (
+            None if not isinstance(number, int | float) else measured(what, number, own, at_least=source.partial > 0)
+        )
+        return {"point": name, "value": own, "measured": line}
 
     def _back(self, each: Watch, action: Action, wall_ns: int, out: list[Transition], **said: str) -> None:
         """Back into service: normal, and raised anew where the condition stands, or suppressed again by design."""

@@ -257,15 +257,15 @@ def _not(part: Truth) -> Truth:
     return truth
 
 
-def witness(term: Term, find: Find) -> Source | None:
-    """The point that best shows why a condition is true: the first leaf that is; None where there is no point."""
-    first: Source | None = None
+def witness(term: Term, find: Find) -> tuple[Point | Measure | Unusable, Source] | None:
+    """What best shows why a condition is true: the first leaf that is; None where there is no point."""
+    first: tuple[Point | Measure | Unusable, Source] | None = None
     for leaf in leaves(term):
         if isinstance(leaf, Above | Below | OneOf):
             source = find(leaf.what)
-            first = first or source
+            first = first or (leaf.what, source)
             if bind(leaf, find)(False):
-                return source
+                return leaf.what, source
         elif isinstance(leaf, Unusable) and find(leaf).value is True:
-            return find(leaf)
+            return leaf, find(leaf)
     return first

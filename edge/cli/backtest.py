@@ -220,7 +220,7 @@ def _show(result: Comparison, replays: tuple[Replay, Replay], zone: ZoneInfo, la
     rows += [(each.raised_ns, word("gone", lang), each, "") for each in result.gone]
     rows += [(now.raised_ns, word("moved", lang), now, _how(was, now, lang)) for was, now in result.moved]
     lines = [
-        (what, each.alarm, _iso(each.raised_ns, zone), _lasted(each, lang), each.value, note)
+        (what, each.alarm, _iso(each.raised_ns, zone), _lasted(each, lang), _seen(each, lang), note)
         for _, what, each, note in sorted(rows, key=lambda row: row[0])
     ]
     print_table("", words("verdict alarm raised lasted value note", lang), lines)
@@ -243,6 +243,10 @@ def _how(was: Stretch, now: Stretch, lang: Language) -> str:
         elif abs(other - one) >= 10**9:
             parts.append(f"{word(name, lang)} {(other - one) / 1e9:+.0f} s")
     return ", ".join(parts)
+
+
+def _seen(each: Stretch, lang: Language) -> object:
+    return each.measured.get(lang) if each.measured else each.value
 
 
 def _lasted(each: Stretch, lang: Language) -> str:

@@ -281,6 +281,7 @@ class AlarmView(View):
     state: str
     name: TextView
     advice: TextView | None = None
+    seen: TextView | None = Field(default=None, description="What it saw when it was raised, in words.")
     raised: str | None = None
     cleared: str | None = None
     acked_by: str | None = None

@@ -59,7 +59,8 @@ class IncidentEngine:
 
     def _raise(self, alarm: AlarmLike, line: Line, mono_s: float, out: list[IncidentEvent]) -> Dossier:
         trait = self._traits.get(alarm.id, PLAIN)
-        history = self.repeats.raised(alarm.id, trait, mono_s, alarm.value, critical=alarm.priority == "critical")
+        value = None if alarm.measured else alarm.value  # no deadband of the point's own would calm what is measured
+        history = self.repeats.raised(alarm.id, trait, mono_s, value, critical=alarm.priority == "critical")
         dossier = self._files.of.get(alarm.id)
         if dossier is not None and dossier.closed_ns is None:
             dossier.update(alarm)

@@ -94,6 +94,11 @@ class AlarmLike(Protocol):
         """What that point read then."""
         ...
 
+    @property
+    def measured(self) -> Text | None:
+        """What was compared then, where that is not the value itself."""
+        ...
+
 
 class TransitionLike(Protocol):
     """One thing that happened to one alarm."""

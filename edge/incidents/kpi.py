@@ -126,7 +126,7 @@ class Report:
         if event in ("raised", "re-raised"):
             alarm.times.append(time_ns)
             bisect.insort(self._times, time_ns)  # the box's clock may have been set back
-            alarm.history.raised(time_ns / 1e9, row.get("value"))
+            alarm.history.raised(time_ns / 1e9, None if row.get("measured") else row.get("value"))
             alarm.raised_ns = time_ns
         elif event == "cleared":
             self._cleared(alarm, time_ns, row)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
 
 from drivers.point import Language, Text
+from edge.texts import span
 
 Kind = Literal["alarm", "order"]
 
@@ -173,19 +174,6 @@ def mask(text: str) -> str:
 def clean(text: str) -> str:
     """One line of text without control characters."""
     return _CONTROL.sub(" ", text).strip()
-
-
-def span(seconds: float, language: Language) -> str:
-    """A duration as people say it, in at most two units."""
-    whole = max(round(seconds), 0)
-    units = ("天", "小时", "分钟", "秒") if language == "zh" else (" d", " h", " min", " s")
-    parts: list[tuple[int, str]] = []
-    for size, unit in zip((86_400, 3_600, 60, 1), units, strict=True):
-        amount, whole = divmod(whole, size)
-        if amount or (parts and len(parts) < 2):
-            parts.append((amount, unit))
-    between = "" if language == "zh" else " "
-    return between.join(f"{amount}{unit}" for amount, unit in parts[:2] if amount) or f"0{units[-1]}"
 
 
 def _mark(notice: Notice, language: Language, escalated: bool) -> str:

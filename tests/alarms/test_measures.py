@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -10,7 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.point import Quality
+from drivers.point import Quality, Text
+from edge.alarms.alarm import Alarm, Transition
+from edge.alarms.measure import Count
+from edge.alarms.measured import measured
 from tests.alarms.scene import START_NS, START_S, Scene, compiled
 
 FIRE = "fire: {point: temperature, change: {over: 10m}, above: 10, deadband: 2}"
@@ -25,6 +29,12 @@ def watched(rules: str, until: int = 3600) -> Scene:
     return scene
 
 
+def told(of: Transition | Alarm) -> tuple[str, str] | None:
+    """What was compared, as staff read it."""
+    measured = (of.alarm if isinstance(of, Transition) else of).measured
+    return (measured.zh, measured.en) if measured else None
+
+
 # ---- rise and fall -----------------------------------------------------------------------------------
 
 
@@ -33,7 +43,8 @@ def test_a_rise_within_its_time_is_told_and_forgotten_once_its_time_has_passed()
     scene.read(3660, temperature=45.0)
     assert scene.events == []
     (raised,) = scene.read(3720, temperature=50.5)
-    assert raised.alarm.value == 10.5
+    assert raised.alarm.value == 50.5, "what the point reads; what was compared is told beside it"
+    assert told(raised) == ("temperature：50.5，10分钟内上升 10.5", "temperature: 50.5, up by 10.5 in 10 min")
     scene.run(4400, 10)
 
     assert scene.story[1:] == [(scene.story[1][0], "cleared", "returned")]
@@ -52,7 +63,7 @@ def test_a_fall_is_a_negative_change() -> None:
     scene = watched("burst: {point: pressure, change: {over: 1m}, below: -0.2}")
     (raised,) = scene.read(3630, pressure=0.25)
 
-    assert raised.alarm.value == pytest.approx(-0.25)
+    assert told(raised) == ("pressure：0.25，1分钟内下降 0.25", "pressure: 0.25, down by 0.25 in 1 min")
 
 
 def test_a_rate_is_the_change_in_another_time() -> None:
@@ -60,7 +71,7 @@ def test_a_rate_is_the_change_in_another_time() -> None:
     scene.read(3660, temperature=54.0)
     assert scene.events == []
     (raised,) = scene.read(3661, temperature=56.0)
-    assert raised.alarm.value == pytest.approx(1.6)
+    assert told(raised) == ("temperature：56，每1分钟上升 1.6", "temperature: 56, up by 1.6 per 1 min")
 
 
 def test_a_value_that_does_not_change_for_longer_than_the_window_still_counts_as_what_it_was() -> None:
@@ -157,6 +168,20 @@ reopen: {point: mode, count: {over: 5m, from: [2], to: [1]}, above: 1}
     for second, mode in enumerate([0, 1, 2, 0, 1, 2, 1, 0, 2, 1]):
         scene.read(3710 + second, mode=mode)
     assert [each.rule for each in scene.engine.alarms()] == ["often", "reopen"]
+    assert [told(each) for each in scene.engine.alarms()] == [
+        ("running 5分钟内 3 次变为“是”", "running became yes 3 times in 5 min"),
+        ("mode 5分钟内 2 次变为“自动”", "mode became auto 2 times in 5 min"),
+    ]
+
+
+def test_a_count_whose_past_is_not_all_known_says_so() -> None:
+    (starts,) = Scene(CYCLING).engine._values.memories
+    assert starts.point is not None
+    count = Count(starts.point, 3600, ZoneInfo("UTC"))
+    assert measured(count, 7, 107, at_least=True) == Text(
+        "starts 1小时内至少增加 7", "starts: at least 7 more in 1 h"
+    )
+    assert measured(replace(count, over_s=None), 7, 107) == Text("starts 今天增加 7", "starts: 7 more today")
 
 
 def test_a_count_a_day_begins_anew_at_the_sites_midnight() -> None:
@@ -209,11 +234,13 @@ far: {point: temperature, difference: {to: 50}, above: 20}
 """)
     scene.read(0)
     (low,) = scene.read(1, pressure=0.39)
-    assert low.alarm.value == pytest.approx(-0.11)
+    assert low.alarm.value == 0.39
+    assert Alarm.from_body(json.loads(json.dumps(low.alarm.to_body()))) == low.alarm, "and is kept"
+    assert told(low) == ("pressure：0.39，比set_pressure低 0.11", "pressure: 0.39, 0.11 below set_pressure")
     (off,) = scene.read(2, set_pressure=0.6)  # the setpoint alone has moved
-    assert off.alarm.rule == "off"
+    assert told(off) == ("pressure：0.39，与set_pressure相差 35 %", "pressure: 0.39, 35 % off set_pressure")
     (far,) = scene.read(3, temperature=71.0)
-    assert far.alarm.value == 21
+    assert told(far) == ("temperature：71，比50高 21", "temperature: 71, 21 above 50")
     assert [t.event for t in scene.read(4, pressure=0.6)] == ["cleared", "cleared"]
 
 
@@ -234,7 +261,10 @@ def test_three_phases_are_unbalanced_by_the_one_that_is_furthest_from_their_mean
     scene.read(0, current_a=1.0, current_b=9.0, current_c=2.0)  # hardly any load: their mean is under the floor
     assert scene.events == []
     (raised,) = scene.read(1, current_a=10.0, current_b=10.0, current_c=16.0)
-    assert raised.alarm.value == pytest.approx(33.33, abs=0.01)
+    assert told(raised) == (
+        "current_a、current_b、current_c 不平衡 33.33 %",
+        "Unbalance of current_a, current_b, current_c: 33.33 %",
+    )
     scene.read(2, current_c=12.0)
     assert scene.events == ["raised", "cleared"]
 

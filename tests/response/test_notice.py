@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.point import Text
-from edge.response.notice import Notice, clean, compose, compose_digest, compose_resolved, mask, span, truncate
+from edge.response.notice import Notice, clean, compose, compose_digest, compose_resolved, mask, truncate
+from edge.texts import span
 from tests.response.robots import NOON_NS, notice
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")

@@ -7,7 +7,7 @@ import { layIncidents } from "./incidents.js";
 import { layEquipment, total, updatePoints, visible } from "./equipment.js";
 import { Failure, get, listen, post, setToken, skew, storage } from "./http.js";
 import { connectionRow, uplinkRow } from "./links.js";
-import { ackable, alarmState, clockTime, lang, orderState, priorities, priority, say, shown, span, t } from "./words.js";
+import { ackable, alarmState, clockTime, lang, orderState, priorities, priority, say, span, t } from "./words.js";
 
 const API = "/api/v1";
 const WHO = "courtyard.who";
@@ -40,7 +40,6 @@ function alarmCard(row) {
   const again = row.repeats;
   const steps = ackable(row.state) ? ["ack"] : row.state === "latched_acknowledged" ? ["reset"] : row.state === "shelved" ? ["unshelve"] : [];
   const buttons = steps.map((step) => button(t(step), row.id, () => alarmStep(row.id, step), step === "unshelve"));
-  const value = row.value === null || row.value === undefined || typeof row.value === "boolean" ? "" : `${t("value")} ${shown(row)}`;
   const marks = [
     el("span.badge", { class: `badge p-${row.priority}` }, priority(row.priority)),
     el("span.state", {}, alarmState(row.state)),
@@ -53,7 +52,7 @@ function alarmCard(row) {
     el("h3", {}, say(row.name), row.code ? el("small", {}, ` ${row.code}`) : null),
     el("p.where", {}, [place(row), row.location].filter(Boolean).join(" · ")),
     say(row.advice) ? el("p.advice", {}, el("b", {}, `${t("todo")}: `), say(row.advice)) : null,
-    el("p.facts", {}, row.raised ? [`${t("since")} ${clockTime(row.raised, zone)} (`, el("span", { "data-time": row.raised, "data-ago": "" }), ")"] : null, value ? ` · ${value}` : null),
+    el("p.facts", {}, row.raised ? [`${t("since")} ${clockTime(row.raised, zone)} (`, el("span", { "data-time": row.raised, "data-ago": "" }), ")"] : null, say(row.seen) ? ` · ${say(row.seen)}` : null),
     again ? el("p.again", {}, `↻ ${t(again.kind)}: ${again.raises} ${t("timesAnHour")}。${say(again.suggestion.text)}`.replace("。", lang === "zh" ? "。" : ". ")) : null,
     buttons.length ? el("div.row", {}, buttons) : null,
   );

@@ -20,7 +20,7 @@ const WORDS = {
   loading: ["正在读取…", "Loading …"], updated: ["更新于", "updated"],
   noAlarms: ["当前没有报警", "No alarms"], noOrders: ["没有待办工单", "No open work orders"], none: ["无", "None"],
   quiet: ["已搁置或抑制的报警", "Shelved and suppressed alarms"],
-  todo: ["处理", "What to do"], value: ["触发值", "Value when raised"], since: ["发生于", "Raised"], ago: ["前", "ago"],
+  todo: ["处理", "What to do"], since: ["发生于", "Raised"], ago: ["前", "ago"],
   by: ["操作人", "by"], until: ["至", "until"],
   ack: ["确认", "Acknowledge"], reset: ["复位", "Reset"], unshelve: ["取消搁置", "Unshelve"],
   accept: ["接单", "Accept"], start: ["开工", "Start"], done: ["完工", "Done"], verify: ["验收", "Verify"], cancel: ["撤销", "Cancel order"],
