@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from drivers.driver import Keys, PolledSettings
 from drivers.units import Seconds
@@ -38,11 +38,20 @@ _LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 _LOWEST = {"int16": -(1 << 15), "int32": -(1 << 31), "int64": -(1 << 63)}
 
 
+def _host(host: str) -> str:
+    if "/" in host or host.count(":") == 1:
+        raise ValueError("write the name or address alone, e.g. 10.0.0.5; the port stands under port")
+    return host
+
+
+Host = Annotated[str, Field(min_length=1), AfterValidator(_host)]
+
+
 class TcpSettings(PolledSettings):
     """A device or gateway that speaks Modbus TCP."""
 
     type: Literal["modbus-tcp"]
-    host: str = Field(min_length=1)
+    host: Host
     port: int = Field(default=502, ge=1, le=65535)
     timeout: Timeout = 1.0
     """How long a device may take to answer, and the host to accept the connection."""
@@ -94,7 +103,7 @@ class RtuTcpSettings(PolledSettings):
     """A transparent serial server: RTU frames, CRC included, on a TCP connection."""
 
     type: Literal["modbus-rtu-tcp"]
-    host: str = Field(min_length=1)
+    host: Host
     port: int = Field(ge=1, le=65535)
     baudrate: int = Field(default=9600, ge=50)
     """Of the line behind the server; for the prediction of its load only."""

@@ -18,7 +18,7 @@ _HINTS = {
     404: "the ids are in the lists: GET /api/v1/equipment, /points, /alarms, /orders",
     409: "look at its present state and decide again",
     422: "see /api/docs for what is allowed",
-    503: "try again in a moment; GET /healthz says what is wrong",
+    503: "try again in a moment; courtyard status says what is wrong",
 }
 
 
