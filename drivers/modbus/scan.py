@@ -186,7 +186,10 @@ def _exception(said: str) -> str:
 def _longest_s(settings: ModbusSettings) -> float:
     """What a unit that does not answer costs."""
     request = range_request(settings, 1, "holding", 0, 1)
-    return settings.timeout + request.wire_s + line_of(settings).silence_s
+    waited_s = settings.timeout
+    if isinstance(settings, TcpSettings):  # its gateway may still wait for the one before
+        waited_s = max(waited_s, _PATIENT_S)
+    return waited_s + request.wire_s + line_of(settings).silence_s
 
 
 def _name(settings: ModbusSettings) -> str:

@@ -95,7 +95,18 @@ async def test_a_gateway_that_waits_a_second_for_its_own_line_hides_nobody() -> 
     assert not any("longer --timeout" in text for text in told)
 
 
-async def test_a_gateway_slower_than_the_scan_is_told() -> None:
+async def test_a_short_time_out_of_a_scan_is_for_units_not_for_their_gateway() -> None:
+    async with one_by_one(0.5) as settings:
+        plan = scan(settings, ScanWish(units=(1, 2, 3, 4), timeout_s=0.2), {})
+        clock = SystemClock()
+        began_s = clock.mono_s()
+        found = await plan.run(clock, lambda _: None)
+        assert clock.mono_s() - began_s <= plan.worst_s
+    assert [each.keys["unit_id"] for each in found] == [1, 4]
+
+
+async def test_a_gateway_slower_than_the_scan_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.modbus.scan._PATIENT_S", 0.2)
     async with one_by_one(0.5) as settings:
         found, told = await run(settings, ScanWish(units=(1, 2, 3, 4), timeout_s=0.2))
     assert list(found) == [1]
