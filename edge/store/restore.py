@@ -8,6 +8,7 @@ after the backup is gone from here, and what lies between cursor and backup is s
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -33,6 +34,7 @@ ROWS_JUMP = 1 << 30
 """More rows than the lost box has given out since the backup: three weeks at 500 a second."""
 ENTRIES_JUMP = 1 << 24
 """More entries of the journal than it has told since then."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LARGEST = 1 << 50
 """A number of bytes that no file of a backup has."""
 
@@ -63,6 +65,10 @@ def restore(source: Path, state: Path, *, told: Told = lambda done, total: None)
             stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
             return Restored(manifest, *_exchange(scratch, state, stamp), damage)
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise StoreError(
+                f"{source} does not fit into {state}: {error.strerror}; free some first, then restore again"
+            ) from error
         raise StoreError(f"{error.filename or source} cannot be used: {error.strerror or error}") from error
     except sqlite3.Error as error:
         raise StoreError(f"{source} cannot be restored: {error}; take an older backup") from error

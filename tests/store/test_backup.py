@@ -23,6 +23,7 @@ from edge.store.lock import StateBusy, state_lock
 from edge.store.readings import open_readings
 from edge.store.restore import ENTRIES_JUMP, ROWS_JUMP, restore
 from edge.store.state import LEDGER, READINGS, UNFINISHED, refuse_newer_state
+from tests.support import no_file_grows
 
 
 @contextmanager
@@ -227,6 +228,16 @@ async def test_a_backup_of_a_newer_state_names_itself_and_what_it_needs(tmp_path
     back_up(state, copy)
     with pytest.raises(StoreError, match=r"b\.tar\.zst is of a newer .*: ledger\.db .* needs Courtyard 9\.9\.9"):
         restore(copy, tmp_path / "other")
+
+
+async def test_a_backup_that_the_disk_has_no_room_for_changes_nothing_and_says_so(tmp_path: Path) -> None:
+    state, copy = tmp_path / "state", tmp_path / "b.tar.zst"
+    await made(state)
+    back_up(state, copy)
+    before = {path.name: path.read_bytes() for path in state.iterdir() if path.name != "lock"}
+    with no_file_grows(), pytest.raises(StoreError, match=f"does not fit into {state}: .* free some first"):
+        restore(copy, state)
+    assert {path.name: path.read_bytes() for path in state.iterdir() if path.name != "lock"} == before
 
 
 async def test_no_backup_holds_those_before_it(tmp_path: Path) -> None:
