@@ -362,10 +362,10 @@ class ReadingsStore:
         try:
             return await self._disk.write(work)
         except sqlite3.DatabaseError as error:
-            if damaged(error):  # it may be met here only: what is packed is read by nobody else for months
-                await self._replace(error)
-            elif not isinstance(error, sqlite3.OperationalError):
-                raise
+            if not isinstance(error, sqlite3.OperationalError):  # which a wrong question is too
+                if not damaged(error):
+                    raise
+                await self._replace(error)  # it may be met here only: nobody else reads what is packed for months
             raise StoreError(f"{self.path} cannot be written ({error})") from error
 
     # When the disk does not do as it should
