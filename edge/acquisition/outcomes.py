@@ -75,12 +75,11 @@ class Outcomes:
     def answered(self, turn: Turn, batch: Batch, took_s: float) -> None:
         """An answer that can be used, so long after it was asked for."""
         device, figures = turn.device, turn.figures
-        figures.answered.add(batch.mono_s, took_s)
         figures.answers += 1
-        if not self._alone:  # who is alone is waited for as long as the connection allows
-            delay_s = took_s - turn.request.wire_s
-            device.patience.answered(delay_s)
-            self._common.answered(delay_s)
+        if self._alone:  # who is alone is waited for as long as the connection allows
+            figures.answered.add(batch.mono_s, took_s)
+        else:
+            figures.answered.add(batch.mono_s, self._learn(turn, took_s, batch.mono_s))
         turn.misses = 0
         turn.values, turn.quality = batch.values, batch.quality
         if figures.reason and all(each.quality in (None, Quality.GOOD) for each in device.turns):
@@ -91,6 +90,17 @@ class Outcomes:
         else:
             self._alive(turn)
         self._emit(batch)
+
+    def _learn(self, turn: Turn, took_s: float, now: float) -> float:
+        """What its delay teaches; how much of the time was its own."""
+        delay_s, usual_s = took_s - turn.request.wire_s, turn.device.patience.usual_s
+        if usual_s is not None and delay_s > usual_s and turn.figures.state == "answering":
+            # Later than it would have been waited for: its link knew that a gateway still waited for another one.
+            self._probes.held_up(now, delay_s)
+            return turn.request.wire_s
+        turn.device.patience.answered(delay_s)
+        self._common.answered(delay_s)
+        return took_s
 
     def failed(self, turn: Turn, error: DriverError, began_s: float) -> None:
         """No answer, or none that can be used. Raises what is no matter of this turn alone."""

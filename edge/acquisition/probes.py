@@ -2,7 +2,8 @@
 
 What comes in: devices that have fallen silent, with the time of their next probe, and what each probe has cost.
 What goes out: the device whose turn it is, as soon as no reading is late by it. After a probe the next one of the
-connection waits until all of them together have taken no more than their share of the time. Now and then one is given
+connection waits until all of them together have taken no more than their share of the time; where a gateway goes on
+waiting for a device that was given up, what it then keeps others waiting counts too. Now and then one is given
 longer than the device has been known to need, in time that is to spare, so that a slower device in its place is found
 too; these have a share of their own, a tenth.
 """
@@ -14,6 +15,7 @@ import itertools
 from collections.abc import Callable, Collection
 
 from edge.acquisition.agenda import Agenda, Asked, Turn
+from edge.acquisition.figures import Window
 from edge.acquisition.waits import Waits
 
 PROBE_SHARE = 0.05
@@ -38,8 +40,8 @@ class Probes:
     """The silent devices of one connection."""
 
     __slots__ = (
-        "_agenda", "_devices", "_free_s", "_look_s", "_order", "_ready", "_tight", "_waits", "_wide", "_wide_free_s",
-        "out", "queue",
+        "_agenda", "_devices", "_free_s", "_held_s", "_look_s", "_order", "_probing", "_ready", "_tight", "_waits",
+        "_wide", "_wide_free_s", "out", "queue",
     )  # fmt: skip
 
     def __init__(
@@ -47,13 +49,16 @@ class Probes:
         agenda: Agenda,
         waits: Waits,
         devices: Collection[Asked],
+        probing: Window,
         share: float = PROBE_SHARE,
         ready: Callable[[Turn], bool] | None = None,
     ) -> None:
-        """`ready`: whether a request may go beside those that are out, where there may be several."""
+        """`probing`: counts what probes cost. `ready`: whether a request may go beside those that are out, where
+        there may be several."""
         self._agenda = agenda
         self._waits = waits
         self._devices = devices
+        self._probing = probing
         self._tight, self._wide = share * (1 - _WIDE_PART), share * _WIDE_PART
         self._ready = ready
         self._order = itertools.count()
@@ -62,6 +67,8 @@ class Probes:
         self.out = False
         """One is being tried."""
         self._free_s = self._wide_free_s = float("-inf")
+        self._held_s = 0.0
+        """How long the others have lately been kept waiting after a probe."""
         self._look_s = 0.0
         """Not before this is it worth looking for time to spare again."""
 
@@ -86,7 +93,7 @@ class Probes:
         waits_s = now - since_s
         if waits_s < _BUSY_S and self._agenda.first(now) is not None:
             return False
-        needed_s = turn.request.wire_s + (self._waits.probe_s(device) or _UNKNOWN_S)
+        needed_s = turn.request.wire_s + (self._waits.probe_s(device) or _UNKNOWN_S) + self._held_s
         if waits_s > LONGEST_PAUSE_S or self._agenda.spare_s(now) >= needed_s:
             return True
         self._look_s = now + _LOOK_AGAIN_S
@@ -113,11 +120,21 @@ class Probes:
 
     def spent(self, now: float, cost_s: float, *, wide: bool) -> None:
         """A probe has ended. While no device might answer, its time was nobody's."""
+        self._probing.add(now, cost_s)
+        self._held_s /= 2  # told anew where it is so again
         if wide:
             self._wide_free_s = now - cost_s + cost_s / self._wide
         elif self._anybody():
-            after_s = cost_s / self._tight
-            self._free_s = min(max(self._free_s, now - cost_s - _CREDIT_S), now) + after_s
+            self._charge(now, cost_s)
+
+    def held_up(self, now: float, cost_s: float) -> None:
+        """An answer has come so much too late: its gateway was still waiting for a device that is silent."""
+        self._probing.add(now, cost_s)
+        self._held_s = cost_s
+        self._charge(now, cost_s)
+
+    def _charge(self, now: float, cost_s: float) -> None:
+        self._free_s = max(self._free_s, now - cost_s - _CREDIT_S) + cost_s / self._tight
 
     def _due_s(self) -> float | None:
         """When the next may be tried; the share is no limit where the wire has nothing else to do."""

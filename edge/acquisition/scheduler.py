@@ -87,7 +87,9 @@ class Poller:
         ready = self._ready if self._several else None
         self._agenda = Agenda(link.at_once, ready)
         self._waits = Waits(alone=len(self._devices) == 1)
-        self._probes = Probes(self._agenda, self._waits, self._devices, probe_share, ready)
+        self._probes = Probes(
+            self._agenda, self._waits, self._devices, self.figures.probing, probe_share, ready
+        )  # fmt: skip
         self._outcomes = Outcomes(
             link, self._agenda, self._probes, self._waits, self._hangups, clock, emit, rng, phase_s
         )
@@ -289,7 +291,6 @@ class Poller:
             self._probes.out = False
         if device.misses:  # one that is answered costs nothing: it is a reading
             now = self._mono_s()
-            self.figures.probing.add(now, now - began_s)
             self._probes.spent(now, now - began_s, wide=wide)
 
     async def _read(self, turn: Turn, timeout_s: float | None) -> None:

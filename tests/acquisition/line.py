@@ -43,6 +43,9 @@ class Line:
         """How long after a request its answer begins at the earliest."""
         self.late_s: dict[str, float] = {}
         """How much longer than predicted devices take."""
+        self.holds_s = 0.0
+        """How long a gateway waits by itself for a device that is silent: whoever is asked next waits too."""
+        self._held_until_s = self.now_s
 
     def at(self) -> float:
         return round(self.clock.mono_s() - self.now_s, 3)
@@ -56,9 +59,11 @@ class Line:
         timeout_s = TIMEOUT_S if timeout_s is None else min(timeout_s, TIMEOUT_S)
         late_s = self.late_s.get(request.device.id, 0.0)
         if request.device.id in self.silent or late_s > timeout_s:
+            self._held_until_s = self.clock.mono_s() + self.holds_s
             await self._take(request.device, self.start_s + timeout_s)
             raise DeviceSilent(f"{request.device.id}: does not answer")
-        await self._take(request.device, request.wire_s + late_s)
+        held_s = max(0.0, self._held_until_s - self.clock.mono_s())
+        await self._take(request.device, held_s + request.wire_s + late_s)
         if error := self.fault(request):
             raise error
         self.value += 1

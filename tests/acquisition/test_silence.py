@@ -96,6 +96,26 @@ async def test_where_many_devices_are_dead_the_share_wins_over_the_three_seconds
         assert len(probed) == 30, "none is forgotten"
 
 
+async def test_what_a_gateway_holds_up_after_a_probe_is_part_of_the_share() -> None:
+    """It waits a second by itself for each device that is dead, and asks nobody else meanwhile."""
+    async with standing(bus(4)) as stand:
+        slow(stand, 4)
+        stand.line.holds_s = 1.0
+        await stand.run(20)
+        stand.line.silent.add("d0")
+        await stand.run(620)
+        figures = stand.poller.figures
+        assert 0.02 <= figures.probing.share(stand.clock.mono_s()) <= 0.07  # one more or less of a second in a minute
+        alive = [on_time(stand, f"p{n}", 40, 640) for n in (1, 2, 3)]
+        assert min(alive) >= 0.94 * 600, "each probe costs a turn, and there is one in twenty seconds"
+        devices = {device.names[0]: device for device in stand.poller._devices}
+        assert all(devices[f"d{n}"].patience.usual_s == LEAST_S for n in (1, 2, 3)), "nobody is taken for slow by it"
+        assert all(figures.devices[f"d{n}"].timeouts == 0 for n in (1, 2, 3))
+        stand.line.holds_s = 0.0
+        await stand.run(120)
+        assert await returned(stand, "d0", "p0") < 3, "nothing is held up any more, and it is soon found again"
+
+
 async def test_a_smaller_share_may_be_configured() -> None:
     async with standing(bus(), probe_share=0.01) as stand:
         await stand.run(20)
