@@ -73,10 +73,11 @@ async def bus(period_s: float) -> AsyncIterator[Bus]:
                 batches.append((clock.mono_s(), batch))
                 news.set()
 
-            poller = Poller(link, requests(settings, devices), clock, take)
+            began_s = clock.mono_s()  # turns come at whole seconds after it; a reading has until the next
+            poller = Poller(link, requests(settings, devices), clock, take, phase_s=began_s)
             task = asyncio.create_task(poller.run())
             try:
-                yield Bus(line, fleet, poller, clock.mono_s(), batches, news)
+                yield Bus(line, fleet, poller, began_s, batches, news)
             finally:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
