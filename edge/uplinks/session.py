@@ -274,30 +274,37 @@ class Session(ABC):
         await reach(self._settings, context)
         made = connection(self._settings, context, self._identifier, await self.prepare(), self.queued)
         made._disconnected.add_done_callback(_seen)  # else a connection that we cut is told as a fault of the program
-        async with made as client, asyncio.TaskGroup() as tasks:
-            assert isinstance(client, Outbox)  # noqa: S101  # gives back itself
-            client.pending_calls_threshold = 2 * IN_FLIGHT
-            over = self._over = asyncio.get_running_loop().create_future()
-            self._tasks, self._errands, self._connected = tasks, 0, client
-            self._gone = asyncio.get_running_loop().create_future()
-            try:
-                tasks.create_task(_until(over))
-                listening = tasks.create_task(self._listen(client))
-                await self.begin(client)
-                self._why = f"{self.where()} has gone"  # until now: why the last try failed
-                self._client, self._stood, self.stats.state = client, True, "up"
-                self._since_s = self.clock.mono_s()
-                self._tried.set()
-                await listening
-            finally:
-                self._client = self._connected = self._tasks = None
-                if not self._parted:
-                    cut(client)  # after a DISCONNECT the broker would not publish our will
-                self.lost_s = self.clock.mono_s()
-                self._gone.set_result(None)
-                client.give_up(self._why)
-                over.cancel()
-                _seen(over)
+        try:
+            async with made as client, asyncio.TaskGroup() as tasks:
+                assert isinstance(client, Outbox)  # noqa: S101  # gives back itself
+                await self._session(client, tasks)
+        finally:
+            cut(made)  # one that was never answered, too: the library would keep it for half a minute
+
+    async def _session(self, client: Outbox, tasks: asyncio.TaskGroup) -> None:
+        """From the broker's welcome until the connection is lost."""
+        client.pending_calls_threshold = 2 * IN_FLIGHT
+        over = self._over = asyncio.get_running_loop().create_future()
+        self._tasks, self._errands, self._connected = tasks, 0, client
+        self._gone = asyncio.get_running_loop().create_future()
+        try:
+            tasks.create_task(_until(over))
+            listening = tasks.create_task(self._listen(client))
+            await self.begin(client)
+            self._why = f"{self.where()} has gone"  # until now: why the last try failed
+            self._client, self._stood, self.stats.state = client, True, "up"
+            self._since_s = self.clock.mono_s()
+            self._tried.set()
+            await listening
+        finally:
+            self._client = self._connected = self._tasks = None
+            if not self._parted:
+                cut(client)  # after a DISCONNECT the broker would not publish our will
+            self.lost_s = self.clock.mono_s()
+            self._gone.set_result(None)
+            client.give_up(self._why)
+            over.cancel()
+            _seen(over)
 
     async def _listen(self, client: Outbox) -> None:
         async for message in client.messages:

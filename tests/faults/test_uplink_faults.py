@@ -34,8 +34,9 @@ async def test_a_server_that_goes_and_comes_costs_no_reading(
 
 
 async def test_a_server_that_answers_each_error_code_costs_no_reading_and_what_it_refuses_is_counted_once(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(influxdb, "HOLD_S", 3.0)
     counts = await outages(Moody(tmp_path), "answer", len(Moody.MOODS), tmp_path)
     assert counts.refused > 5
     assert counts.well, counts
