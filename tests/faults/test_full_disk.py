@@ -12,10 +12,10 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -126,24 +126,41 @@ class Trouble:
             (self._disk / "filler").unlink()
 
 
+class Box(NamedTuple):
+    """A daemon that is well, with its state on a small disk of its own."""
+
+    disk: Path
+    devices: Devices
+    ears: Ears
+    daemon: Killed
+    watch: Watch
+
+
+@asynccontextmanager
+async def standing(folder: Path, broker: int) -> AsyncIterator[Box]:
+    """The daemon with its devices, the broker's subscriber and whoever watches it."""
+    async with AsyncExitStack() as stack:
+        disk = stack.enter_context(small_disk(folder / "disk"))
+        devices = await stack.enter_async_context(Devices().serve())
+        ears = await stack.enter_async_context(Ears().listen(broker))
+        console, pushes = free_port(), folder / "pushes.jsonl"
+        site = write_site(folder, 6, devices.port, console, broker, 100, str(pushes))
+        daemon = Killed(folder, site, console, devices, state=disk / "state")
+        stack.push_async_callback(daemon.close)
+        watch = Watch(console, ears, pushes)
+        stack.push_async_callback(watch.close)
+        await daemon.start()
+        await until(watch.well)
+        yield Box(disk, devices, ears, daemon, watch)
+
+
 @pytest.mark.service
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("how", ["full", "failing"])
 async def test_a_disk_that_takes_nothing_leaves_polling_alarming_and_pushing_alive(
     tmp_path: Path, mosquitto: tuple[str, int], how: str
 ) -> None:
-    async with AsyncExitStack() as stack:
-        disk = stack.enter_context(small_disk(tmp_path / "disk"))
-        devices = await stack.enter_async_context(Devices().serve())
-        ears = await stack.enter_async_context(Ears().listen(mosquitto[1]))
-        console, pushes = free_port(), tmp_path / "pushes.jsonl"
-        site = write_site(tmp_path, 6, devices.port, console, mosquitto[1], 100, str(pushes))
-        daemon = Killed(tmp_path, site, console, devices, state=disk / "state")
-        stack.push_async_callback(daemon.close)
-        watch = Watch(console, ears, pushes)
-        stack.push_async_callback(watch.close)
-        await daemon.start()
-        await until(watch.well)
+    async with standing(tmp_path, mosquitto[1]) as (disk, devices, ears, daemon, watch):
         await until(lambda: ears.messages > 100)
         trouble = Trouble(how, disk, daemon.pid)
         trouble.begin()
@@ -169,18 +186,7 @@ async def test_a_disk_that_takes_nothing_leaves_polling_alarming_and_pushing_ali
 async def test_a_daemon_that_is_started_on_a_disk_that_takes_nothing_polls_alarms_and_pushes(
     tmp_path: Path, mosquitto: tuple[str, int], end: signal.Signals, how: str
 ) -> None:
-    async with AsyncExitStack() as stack:
-        disk = stack.enter_context(small_disk(tmp_path / "disk"))
-        devices = await stack.enter_async_context(Devices().serve())
-        ears = await stack.enter_async_context(Ears().listen(mosquitto[1]))
-        console, pushes = free_port(), tmp_path / "pushes.jsonl"
-        site = write_site(tmp_path, 6, devices.port, console, mosquitto[1], 100, str(pushes))
-        daemon = Killed(tmp_path, site, console, devices, state=disk / "state")
-        stack.push_async_callback(daemon.close)
-        watch = Watch(console, ears, pushes)
-        stack.push_async_callback(watch.close)
-        await daemon.start()
-        await until(watch.well)
+    async with standing(tmp_path, mosquitto[1]) as (disk, devices, ears, daemon, watch):
         trouble = Trouble(how, disk, daemon.pid)
         if how == "full":
             trouble.begin()
