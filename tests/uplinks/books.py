@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from tests.support import eventually
 
 WRONG_PLACES = (
     ("Client sent an HTTP request to an HTTPS server.", "write https: in the url"),
@@ -72,3 +75,15 @@ class Asked(list[dict[str, Any]]):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self.times += 1
         return super().__iter__()
+
+
+async def alarms_are_counted_together(gateway: Any) -> None:
+    """An uplink that shows how many alarms there are asks the desk now and then, not at each change of a storm."""
+    gateway.alarms = asked = Asked()
+    async with gateway.up() as uplink:
+        before = asked.times
+        for _ in range(200):
+            uplink.announce("alarm", "pump-1.dry", {"equipment": "pump-1", "state": "normal"})
+            await asyncio.sleep(0.001)
+        await eventually(lambda: asked.times > before)
+        assert asked.times < before + 5

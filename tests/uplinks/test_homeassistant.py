@@ -21,7 +21,7 @@ from edge.uplinks.homeassistant import HomeAssistant, Settings, open_homeassista
 from edge.uplinks.mqtt import Refusal
 from edge.uplinks.shape import SiteView
 from tests.support import eventually
-from tests.uplinks.books import Asked
+from tests.uplinks.books import alarms_are_counted_together
 from tests.uplinks.sparkplug_plant import POINTS, SITE, Plant
 
 BASE = "courtyard/maple/ha"
@@ -113,15 +113,7 @@ class Gateway:
 
 @pytest.mark.service
 async def test_alarms_that_come_one_after_the_other_are_counted_together(mosquitto: tuple[str, int]) -> None:
-    gateway = Gateway(mosquitto)
-    gateway.alarms = asked = Asked()
-    async with gateway.up() as uplink:
-        before = asked.times
-        for _ in range(200):
-            uplink.announce("alarm", "pump-1.dry", {"equipment": "pump-1", "state": "normal"})
-            await asyncio.sleep(0.001)
-        await eventually(lambda: asked.times > before)
-        assert asked.times < before + 5
+    await alarms_are_counted_together(Gateway(mosquitto))
 
 
 @pytest.mark.service

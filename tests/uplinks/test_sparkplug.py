@@ -17,7 +17,7 @@ from edge.uplinks.shape import UplinkDown
 from edge.uplinks.sparkplug import Settings
 from edge.uplinks.sparkplug_payload import DataType
 from tests.support import eventually, free_port, mosquitto_command, running
-from tests.uplinks.books import Asked
+from tests.uplinks.books import alarms_are_counted_together
 from tests.uplinks.sparkplug_rig import Gateway, History, cut, scada
 
 
@@ -31,15 +31,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.service
 async def test_alarms_that_come_one_after_the_other_are_counted_together(mosquitto: tuple[str, int]) -> None:
-    gateway = Gateway(mosquitto)
-    gateway.alarms = asked = Asked()
-    async with gateway.up() as uplink:
-        before = asked.times
-        for _ in range(200):
-            uplink.announce("alarm", "pump-1.dry", {"equipment": "pump-1", "state": "normal"})
-            await asyncio.sleep(0.001)
-        await eventually(lambda: asked.times > before)
-        assert asked.times < before + 5
+    await alarms_are_counted_together(Gateway(mosquitto))
 
 
 @pytest.mark.service

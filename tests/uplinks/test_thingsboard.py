@@ -24,7 +24,7 @@ from edge.uplinks.mqtt import Refusal
 from edge.uplinks.shape import UplinkDown
 from edge.uplinks.thingsboard import Settings, ThingsBoard, open_thingsboard
 from tests.support import eventually
-from tests.uplinks.books import Asked
+from tests.uplinks.books import alarms_are_counted_together
 from tests.uplinks.sparkplug_plant import POINTS, SITE, T0_MS, Plant
 
 
@@ -162,15 +162,7 @@ async def test_what_is_longer_than_a_message_is_counted_once_however_often_the_r
 
 @pytest.mark.service
 async def test_alarms_that_come_one_after_the_other_are_counted_together(mosquitto: tuple[str, int]) -> None:
-    gateway = Gateway(mosquitto)
-    gateway.alarms = asked = Asked()
-    async with gateway.up() as uplink:
-        before = asked.times
-        for _ in range(200):
-            uplink.announce("alarm", "pump-1.dry", {"equipment": "pump-1", "state": "normal"})
-            await asyncio.sleep(0.001)
-        await eventually(lambda: asked.times > before)
-        assert asked.times < before + 5
+    await alarms_are_counted_together(Gateway(mosquitto))
 
 
 @pytest.mark.service
