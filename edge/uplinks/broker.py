@@ -130,6 +130,17 @@ def _saying_once() -> logging.Logger:
     return made
 
 
+def let_go(client: Outbox) -> None:
+    """Close what is left of a connection that was never answered.
+
+    The library would keep it for half a minute, and tell a loop of it that there may not be any more.
+    """
+    inner = client._client
+    with suppress(OSError):
+        inner._sock_close()
+    inner.on_socket_open = inner.on_socket_close = None  # a thread of it may still be connecting
+
+
 def cut(client: Outbox) -> None:
     """End a connection without a DISCONNECT."""
     wire = client._client.socket()

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import aiomqtt
 
 from drivers.driver import Clock
-from edge.uplinks.broker import IN_FLIGHT, BrokerSettings, connection, cut, reach
+from edge.uplinks.broker import IN_FLIGHT, BrokerSettings, connection, cut, let_go, reach
 from edge.uplinks.outbox import Outbox
 from edge.uplinks.shape import Stats, UplinkDown
 
@@ -279,7 +279,7 @@ class Session(ABC):
                 assert isinstance(client, Outbox)  # noqa: S101  # gives back itself
                 await self._session(client, tasks)
         finally:
-            cut(made)  # one that was never answered, too: the library would keep it for half a minute
+            let_go(made)
 
     async def _session(self, client: Outbox, tasks: asyncio.TaskGroup) -> None:
         """From the broker's welcome until the connection is lost."""
