@@ -182,7 +182,9 @@ async def test_a_disk_that_takes_nothing_leaves_polling_alarming_and_pushing_ali
 
 @pytest.mark.service
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize(("end", "how"), [(signal.SIGTERM, "full"), (signal.SIGKILL, "read-only")])
+@pytest.mark.parametrize(
+    ("end", "how"), [(signal.SIGKILL, "full"), (signal.SIGTERM, "full"), (signal.SIGKILL, "read-only")]
+)
 async def test_a_daemon_that_is_started_on_a_disk_that_takes_nothing_polls_alarms_and_pushes(
     tmp_path: Path, mosquitto: tuple[str, int], end: signal.Signals, how: str
 ) -> None:

@@ -51,7 +51,13 @@ async def test_a_box_that_starts_in_1970_alarms_at_once_and_sets_its_readings_ri
             round((TRUE_NS - 5 * 10**9) / 1e9) - 40,
         )
         found = await house.store.query("pump-1.outlet_pressure", first_ns, clock.wall_ns())
-        marks = {quality for _, _, quality in found}
-        assert "good" in marks
-        # On a busy machine a device may miss a turn; what is told of the time is right all the same.
-        assert marks <= {"good", "uncertain/stale", "bad/comm"}
+        # A device that has missed a turn on a busy machine says so; without that every reading is good.
+        missed = sum(
+            device["timeouts"]
+            for way in house.ways.values()
+            for device in way.status().get("devices", ())
+            if device["equipment"] == "pump-1"
+        )
+        marks = [quality for _, _, quality in found if quality != "good"]
+        assert len(marks) < len(found)
+        assert marks == [] or (missed and set(marks) == {"uncertain/stale"} and len(marks) <= missed), (marks, missed)
