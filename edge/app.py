@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from math import inf
 from pathlib import Path
 
 from drivers.document import Faulty
@@ -42,6 +43,8 @@ KEEP_S = 60.0
 """How often meters, plans and alarm counts are written down: what a power cut may cost of them."""
 DELAYS_S = 5.0
 """How often alarm delays in progress are."""
+WATCH_S = 5.0
+"""How often the box itself and its uplinks are looked at: what the alarms about them wait for takes minutes."""
 DRAIN_S = 4.0
 """How long stopping may take; the unit's TimeoutStopSec is longer."""
 
@@ -65,9 +68,10 @@ async def run(
             downstream.create_task(house.clerk.run(), name="clerk"),
             downstream.create_task(house.dispatcher.run(), name="pushes"),
             downstream.create_task(_keep(house), name="keeper"),
+            downstream.create_task(_keep_ladders(house), name="escalations"),
             downstream.create_task(house.nightly.run(), name="nightly"),
             downstream.create_task(house.keeper.run(), name="history"),
-            downstream.create_task(_times(house), name="clock"),
+            *(downstream.create_task(each.run(), name="clock") for each in (house.eras,) if each is not None),
             *(downstream.create_task(uplink(), name=name) for name, uplink in open_uplinks(house, DeskRefused)),
         ]
         notifier = Notifier()
@@ -113,34 +117,38 @@ async def _opened(site: Site, state: Path, clock: Clock) -> AsyncIterator[tuple[
 
 async def _ticks(house: House) -> None:
     """The pulse of everything that waits for time to pass. Nothing here waits for a disk."""
+    watched_s = -inf
     while True:
         await house.clock.sleep(TICK_S if house.engine.expects(PULSE_S) else PULSE_S)
-        house.engine.tick()
-        house.watch_uplinks()
-        house.watch_box()
-
-
-async def _times(house: House) -> None:
-    """Look what the box's clock does: whether the time has become known, or has stepped."""
-    while True:
-        await house.clock.sleep(PULSE_S)
         if house.eras is not None:
-            await house.eras.tick()
+            house.eras.look()
+        house.engine.tick()
+        now_s = house.clock.mono_s()
+        if now_s - watched_s > WATCH_S - TICK_S:
+            watched_s = now_s
+            house.watch_uplinks()
+            house.watch_box()
 
 
 async def _keep(house: House) -> None:
-    """Write how far escalations have come as soon as that changes; delays, meters and counts now and then."""
-    kept_s = delays_s = house.clock.mono_s()
+    """Write delays every few seconds, meters and counts every minute."""
+    kept_s = house.clock.mono_s()
     while True:
-        await house.clock.sleep(PULSE_S)
-        await house.keep_ladders()
+        await house.clock.sleep(DELAYS_S)
         now_s = house.clock.mono_s()
-        if now_s - kept_s >= KEEP_S:
-            kept_s = delays_s = now_s
+        if now_s - kept_s > KEEP_S - DELAYS_S / 2:
+            kept_s = now_s
             await house.keep()
-        elif now_s - delays_s >= DELAYS_S:
-            delays_s = now_s
+        else:
             await house.keep_delays()
+
+
+async def _keep_ladders(house: House) -> None:
+    """Write how far escalations have come, soon after that changes."""
+    while True:
+        await house.dispatcher.moved()
+        await house.clock.sleep(PULSE_S)  # what else moves until then is written with it
+        await house.keep_ladders()
 
 
 async def _drain(house: House) -> None:

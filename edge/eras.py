@@ -13,6 +13,7 @@ entries of kind `clock` in the journal, and word to whoever listens.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -75,6 +76,10 @@ class Eras:
         self._present: Era | None = None
         self._rows: int | None = None  # of the present era, once it has ended; its numbers may be provisional
         self._troubled = False
+        self._unwritten: list[Entry] = []
+        """What has happened to the time, to be written down."""
+        self._due = asyncio.Event()
+        """`look` has found something to do."""
 
     async def begin(self) -> None:
         """Take up the eras that the last processes left; begin one if the time is not known."""
@@ -102,15 +107,33 @@ class Eras:
             state |= {(ERA, str(era.first_seq)): asdict(era) for era in self._eras()}
         return state
 
-    async def tick(self) -> None:
-        """See what the time does, and set right what came before."""
+    def look(self) -> None:
+        """See what the time does, and tell of it at once; to be called each second or so. Waits for nothing."""
         turn = self._clock.look()
         if turn is not None:
             if turn.kind == "known" and self._present is not None:
                 self._rows = max(0, self._store.last_seq + 1 - self._store.first_seq)
                 if self._store.opened:
                     self._store.advance(f"{ENDED}{self._store.first_seq}", self._store.last_seq)
-            await self._tell(turn)
+            self._tell(turn)
+        if self._unwritten or self._earlier or self._present is not None:
+            self._due.set()
+
+    async def run(self) -> None:
+        """Write down what `look` has found, and set right what came before, until cancelled."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            await self.follow()
+
+    async def follow(self) -> None:
+        """What `run` does, once."""
+        if self._unwritten:
+            entries, self._unwritten = self._unwritten, []
+            try:
+                await self._ledger.commit(entries, {CLOCK: asdict(self._clock.memory())})
+            except StoreError as error:
+                log.error("what happened to the clock could not be written down: %s", error)
         if not self._earlier and self._present is None:
             return
         if self._clock.known():
@@ -174,7 +197,7 @@ class Eras:
             await self._store.restamp(first_seq, last_seq, shift_ns, known=True)
             log.warning("rows %d to %d were stamped anew, %+.3f s", first_seq, last_seq, shift_ns / 1e9)
 
-    async def _tell(self, turn: Turn) -> None:
+    def _tell(self, turn: Turn) -> None:
         now_ns = self._clock.wall_ns()
         body = {"event": turn.kind, "shift_s": turn.shift_ns / 1e9, "before_ns": now_ns - turn.shift_ns}
         for listener in self.listeners:  # before anything else can be recorded
@@ -183,12 +206,7 @@ class Eras:
             log.warning("the box's clock was set by %+.1f s", turn.shift_ns / 1e9)
         else:
             log.warning("the time is known now: %+.1f s from what it was taken for", turn.shift_ns / 1e9)
-        try:
-            await self._ledger.commit(
-                [Entry("clock", "gateway", now_ns, body)], {CLOCK: asdict(self._clock.memory())}
-            )
-        except StoreError as error:
-            log.error("what happened to the clock could not be written down: %s", error)
+        self._unwritten.append(Entry("clock", "gateway", now_ns, body))
 
 
 def end_eras(ledger: Path, store: ReadingsStore) -> None:

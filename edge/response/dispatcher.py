@@ -81,6 +81,8 @@ class Dispatcher:
         self._zone = zone
         self._cases: dict[str, Case] = {}
         self._changed: set[str] = set()
+        self._moved = asyncio.Event()
+        """Something has changed."""
         self._floods: dict[str, Flood] = {}
         """By recipient: each desk has its own."""
         self._digests: dict[str, Digest] = {}
@@ -102,7 +104,7 @@ class Dispatcher:
         if case is not None:
             case.climb.stopped = True
             del self._cases[notice.id]
-            self._changed.add(notice.id)
+            self._mark(notice.id)
         steps = self._duty.ladder(notice)
         if steps:
             now_s = self._clock.mono_s()
@@ -114,7 +116,7 @@ class Dispatcher:
         case = self._cases.get(notice.id)
         if case is not None and case.resolved is None and case.notice.time_ns == notice.time_ns:
             case.notice = notice
-            self._changed.add(notice.id)
+            self._mark(notice.id)
 
     def withdraw(self, notice_id: str) -> None:
         """It is told of by another notice, or nobody need know any more: it ends without a word."""
@@ -122,7 +124,7 @@ class Dispatcher:
         if case is not None and case.resolved is None:
             case.climb.stopped = True
             del self._cases[notice_id]
-            self._changed.add(notice_id)
+            self._mark(notice_id)
 
     def annunciated(self, priority: str, ago_s: float = 0.0) -> None:
         """One more alarm has been shown to the desks that are told of such ones first."""
@@ -157,6 +159,17 @@ class Dispatcher:
         for recipient in case.reached:
             self._push_all(case, RESOLVED, recipient)
         self._touch(case)
+
+    async def moved(self) -> None:
+        """Wait until `pending` has something."""
+        while not self._changed:
+            await self._moved.wait()
+            self._moved.clear()
+
+    def _mark(self, name: str) -> None:
+        """It has changed, and is to be kept."""
+        self._changed.add(name)
+        self._moved.set()
 
     def pending(self) -> dict[tuple[str, str], dict[str, object] | None]:
         """What has changed since the last call, to be kept for a restart; None where a notice has come to its end."""
@@ -208,7 +221,7 @@ class Dispatcher:
         for step in case.climb.due(self._clock.mono_s()):
             for recipient in case.climb.steps[step].to:
                 self._push_all(case, step, recipient)
-            self._changed.add(case.notice.id)
+            self._mark(case.notice.id)
         self._wake.set()
 
     def _continue(self, case: Case) -> None:
@@ -313,7 +326,7 @@ class Dispatcher:
         self._advance(case)
         if case.over:
             del self._cases[name]
-        self._changed.add(name)
+        self._mark(name)
 
 
 def _any_wanted(pushes: Sequence[Push]) -> bool:

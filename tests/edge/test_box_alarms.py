@@ -40,7 +40,7 @@ async def living(folder: Path, clock: ManualClock) -> AsyncIterator[House]:
         await daemon
 
 
-WATCHING = {"ticks", "keeper", "clock"}
+WATCHING = {"ticks", "keeper"}
 
 
 async def pass_time(clock: ManualClock, seconds: int, step_s: int = 1) -> None:

@@ -72,8 +72,13 @@ class Daemon:
             self.box.count += 1
             marks = None if self.time.known() else UNKNOWN
             self.store.append("pump-1", ("n",), (self.box.count,), marks, self.time.wall_ns())
-            await self.eras.tick()
+            await self.tick()
             await self.send()
+
+    async def tick(self) -> None:
+        """What the daemon does each second."""
+        self.eras.look()
+        await self.eras.follow()
 
     async def send(self) -> None:
         rows = await self.store.read_after(self.store.cursor("cloud"), 100)
@@ -123,7 +128,7 @@ async def test_readings_of_1970_reach_the_far_end_once_each_with_true_stamps_aft
         await second.read(5)
         assert box.sent == []
         box.learn_the_time(NOW)
-        await second.eras.tick()
+        await second.tick()
         assert await second.ledger.load("era") == {}
         await second.send()
         await second.read(2)
@@ -154,7 +159,7 @@ async def test_two_kills_before_the_time_is_known_cost_what_was_not_written_and_
         assert [row.time_ns for row in held] == sorted(row.time_ns for row in held)
         assert box.sent == []
         box.learn_the_time(NOW)
-        await daemon.eras.tick()
+        await daemon.tick()
         await daemon.send()
     assert [row.values[0] for row in box.sent] == [row.values[0] for row in held]
     assert ages(box.sent) == [*range(36, 31, -1), *range(19, 14, -1), 2, 1, 0]
@@ -178,7 +183,7 @@ async def test_a_kill_just_when_the_time_has_become_known_stamps_anew_what_came_
             raise StoreError("killed")
 
         monkeypatch.setattr(daemon.ledger, "commit", slow)
-        telling = asyncio.create_task(daemon.eras.tick())
+        telling = asyncio.create_task(daemon.tick())
         await asyncio.sleep(0)
         assert daemon.time.known()
         for _ in range(3):
@@ -191,7 +196,7 @@ async def test_a_kill_just_when_the_time_has_become_known_stamps_anew_what_came_
         await asyncio.wait([telling])
         monkeypatch.undo()
     async with box.daemon() as daemon:
-        await daemon.eras.tick()
+        await daemon.tick()
         await daemon.send()
         assert not [name for name in daemon.store.cursors() if name != "cloud"]
     assert [row.values[0] for row in box.sent] == list(range(1, 9 + read_before))
@@ -230,13 +235,13 @@ async def test_a_kill_between_stamping_and_writing_so_down_stamps_nothing_twice(
             raise StoreError("disk is full")
 
         monkeypatch.setattr(first.ledger, "commit", full)
-        await first.eras.tick()
+        await first.tick()
         assert len(await first.ledger.load("era")) == 1
         assert ages(await first.store._read(lambda file: file.groups.read_after(0, None, 10), [])) == [4, 3, 2, 1, 0]
         assert box.sent == []
     monkeypatch.undo()
     async with box.daemon() as second:
-        await second.eras.tick()
+        await second.tick()
         await second.send()
         assert await second.ledger.load("era") == {}
     assert ages(box.sent) == [4, 3, 2, 1, 0]
@@ -255,7 +260,7 @@ async def test_of_two_boots_without_the_time_the_first_stays_uncertain_before_th
     async with box.daemon() as daemon:
         await daemon.read(3)
         box.learn_the_time(NOW)
-        await daemon.eras.tick()
+        await daemon.tick()
         await daemon.send()
     assert [row.values[0] for row in box.sent] == list(range(1, 9))
     assert [row.time_ns for row in box.sent] == sorted(row.time_ns for row in box.sent)
@@ -277,7 +282,7 @@ async def test_a_time_that_does_not_come_holds_nothing_for_ever_and_what_has_lef
         assert len(box.sent) == 13
         daemon.store.append("pump-1", ("n",), (14,), UNKNOWN, daemon.time.wall_ns())
         box.learn_the_time(NOW)
-        await daemon.eras.tick()
+        await daemon.tick()
         await daemon.send()
         kept = await daemon.store.read_after(0, 100)
     assert kept == box.sent
@@ -300,7 +305,7 @@ async def test_no_row_leaves_the_box_while_it_is_being_stamped_anew(
 
         monkeypatch.setattr(daemon.store, "restamp", slow)
         box.learn_the_time(NOW)
-        await daemon.eras.tick()
+        await daemon.tick()
         await daemon.send()
         assert await daemon.store.read_after(0, 100) == box.sent
     assert [row.qualities for row in box.sent] == [UNKNOWN] * 12 + [None]
@@ -325,7 +330,7 @@ async def test_steps_of_an_hour_are_journalled_told_and_never_reorder_a_series(b
         for seconds in (3600, -3600):
             await daemon.read(2)
             box.clock.step_wall(seconds)
-            await daemon.eras.tick()
+            await daemon.tick()
         await daemon.read(2)
         journal = await daemon.ledger.journal(kind="clock")
         series = await daemon.store.query("pump-1.n", 0, 2**62)
@@ -353,7 +358,7 @@ async def test_a_file_that_opens_late_is_held_as_a_whole_and_stamped_once_its_nu
         await daemon.read(2)
         assert len(box.sent) == 3
         box.learn_the_time(NOW)
-        await daemon.eras.tick()
+        await daemon.tick()
         await daemon.send()
     assert [row.values[0] for row in box.sent] == list(range(1, 9))
     assert ages(box.sent)[3:] == [4, 3, 2, 1, 0]
