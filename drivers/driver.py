@@ -44,14 +44,14 @@ class Refused(DriverError):
 
 
 class Woken(Protocol):
-    """A future, or what behaves like one to whoever wakes it."""
+    """What behaves like a future to whoever wakes it."""
 
     def done(self) -> bool:
         """Whether it need not be woken any more."""
         ...
 
     def set_result(self, result: None, /) -> None:
-        """It is woken."""
+        """It is woken. Nothing comes of that where it is done."""
         ...
 
 
@@ -74,8 +74,8 @@ class Clock(Protocol):
         """Wait on this clock."""
         ...
 
-    def wake(self, woken: Woken, seconds: float) -> None:
-        """Set `woken` done after that time on this clock, if it is not by then. Costs little."""
+    def wake(self, woken: Woken, at_s: float) -> None:
+        """Wake at that time of `mono_s`. Costs little."""
         ...
 
     async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:

@@ -31,8 +31,12 @@ _EARLY_S = 0.001
 def end_of(now_s: float, seconds: float) -> float:
     """When a long sleep that begins now ends: no later than it was asked for, together with others."""
     latest_s = now_s + seconds
-    ends_s = [int((latest_s + _TRUE_S) / grid_s) * grid_s for grid_s in GRIDS_S if grid_s <= seconds]
-    return next((end_s for end_s in ends_s if end_s - now_s >= _LEAST_S), latest_s)
+    for grid_s in GRIDS_S:
+        if grid_s <= seconds:
+            end_s = int((latest_s + _TRUE_S) / grid_s) * grid_s
+            if end_s - now_s >= _LEAST_S:
+                return end_s
+    return latest_s
 
 
 class SystemClock:
@@ -64,32 +68,32 @@ class SystemClock:
         now = self.mono_s()
         await self.wait(asyncio.get_running_loop().create_future(), end_of(now, seconds) - now)
 
-    def wake(self, woken: Woken, seconds: float) -> None:
-        """Set `woken` done after that time, to the next thousandth, if it is not by then.
+    def wake(self, woken: Woken, at_s: float) -> None:
+        """Wake at that time of the monotonic clock, to the next thousandth.
 
         Those that are woken at the same moment share a timer, and come before those that `wait` until then: what has
         been sent is answered while the others do their work.
         """
-        self._moment(seconds).first.append(woken)
+        number = int((at_s - _TRUE_S) / _FINE_S) + 1
+        moment = self._moments.get(number) or self._moment(number)
+        moment.first.append(woken)
 
     async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
         """Wait until `woken` is done, at most so long."""
-        moment = self._moment(seconds)
+        number = int((self.mono_s() + seconds - _TRUE_S) / _FINE_S) + 1
+        moment = self._moments.get(number) or self._moment(number)
         moment.then.append(woken)
         try:
             await woken
         finally:
             moment.leave(woken)
 
-    def _moment(self, seconds: float) -> _Moment:
-        now = self.mono_s()
-        number = int((now + seconds - _TRUE_S) / _FINE_S) + 1
-        found = self._moments.get(number)
-        if found is None:
-            found = self._moments[number] = _Moment(self._moments, number, self.mono_s)
-            delay_s = number * _FINE_S - now + _EARLY_S
-            found.timer = asyncio.get_running_loop().call_later(delay_s, found.come)
-        return found
+    def _moment(self, number: int) -> _Moment:
+        """One that nobody has waited for yet."""
+        made = self._moments[number] = _Moment(self._moments, number, self.mono_s)
+        delay_s = max(0.0, number * _FINE_S - self.mono_s() + _EARLY_S)
+        made.timer = asyncio.get_running_loop().call_later(delay_s, made.come)
+        return made
 
 
 class _Moment:
@@ -112,10 +116,11 @@ class _Moment:
             self.timer = asyncio.get_running_loop().call_later(left_s + _EARLY_S, self.come)
             return
         del self._all[self._number]
-        everybody: tuple[Woken, ...] = (*self.first, *self.then)
-        for woken in everybody:
-            if not woken.done():
-                woken.set_result(None)
+        for woken in self.first:
+            woken.set_result(None)
+        for sleeper in self.then:
+            if not sleeper.done():
+                sleeper.set_result(None)
 
     def leave(self, woken: asyncio.Future[None]) -> None:
         """One waits no longer; where he was the last, nobody is woken."""
@@ -135,7 +140,7 @@ class ManualClock:
         self._wall_ns = wall_ns
         self._mono_s = mono_s
         self._order = itertools.count()
-        self._sleepers: list[tuple[float, int, Woken, str]] = []
+        self._sleepers: list[tuple[float, int, Woken | asyncio.Future[None], str]] = []
 
     def wall_ns(self) -> int:
         """Unix time in ns."""
@@ -153,19 +158,22 @@ class ManualClock:
         """Wait until `advance` has moved the clock that far."""
         await self.wait(asyncio.get_running_loop().create_future(), seconds)
 
-    def wake(self, woken: Woken, seconds: float) -> None:
-        """Set `woken` done once `advance` has moved the clock that far."""
-        if seconds <= 0:
+    def wake(self, woken: Woken, at_s: float) -> None:
+        """Wake once `advance` has moved the clock that far."""
+        self._wake(woken, at_s)
+
+    def _wake(self, woken: Woken | asyncio.Future[None], at_s: float) -> None:
+        if at_s <= self._mono_s:
             asyncio.get_running_loop().call_soon(_wake, woken)
             return
         task = asyncio.current_task()
         name = getattr(woken, "name", None) or (task.get_name() if task else "")  # some sleep without a task
-        entry = (self._mono_s + seconds, next(self._order), woken, name)
+        entry = (at_s, next(self._order), woken, name)
         heapq.heappush(self._sleepers, entry)
 
     async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
         """Wait until `woken` is done or `advance` has moved the clock that far."""
-        self.wake(woken, seconds)
+        self._wake(woken, self._mono_s + seconds)
         await woken
 
     def sleeping(self) -> set[str]:
@@ -190,6 +198,6 @@ class ManualClock:
         self._wall_ns += round(seconds * 1e9)
 
 
-def _wake(woken: Woken) -> None:
+def _wake(woken: Woken | asyncio.Future[None]) -> None:
     if not woken.done():
         woken.set_result(None)

@@ -57,10 +57,12 @@ class Timekeeper:
         """Unix time in ns; once it is known, the box's own, without a detour."""
         self.mono_s: Callable[[], float] = base.mono_s
         """Seconds that only ever go forward; asked several times for each reading."""
+        self.sleep: Callable[[float], Coroutine[Any, Any, None]] = base.sleep
+        """Wait so many seconds."""
         self.wait: Callable[[asyncio.Future[None], float], Coroutine[Any, Any, None]] = base.wait
         """Wait until the future is done, at most so many seconds."""
         self.wake: Callable[[Woken, float], None] = base.wake
-        """Set the future done after so many seconds, if it is not by then."""
+        """Wake at that time of `mono_s`."""
         self.begun_s = base.mono_s()
         self.boot = boot
         self.synchronised = memory.synchronised
@@ -77,10 +79,6 @@ class Timekeeper:
     def known(self) -> bool:
         """Whether the wall time is the true one, as far as can be told."""
         return self._known
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await self._base.sleep(seconds)
 
     @property
     def offset_ns(self) -> int:

@@ -111,8 +111,8 @@ class Gate(ABC):
     def ask(self, packet: bytes, known: bytes = b"") -> None:
         """A request leaves; what came before it can be no answer to it.
 
-        `known`: the newest answer to the same request. It is returned itself in place of one that says the same,
-        where the framing allows that.
+        `known`: the newest answer to the same request, without its transaction id. It is returned itself in place of
+        one that says the same, where the framing allows that.
         """
         self.end()
         self._asked = self._expect(packet)
@@ -207,7 +207,7 @@ class TcpGate(Gate):
         if sent:  # one whole frame that answers a read is what nearly always comes
             self._sent = b""
             known = self._known
-            if known and data[2:] == known[2:] and data[:2] == sent[:2]:
+            if known and data[2:] == known and data.startswith(sent[:2]):
                 return known
             head, size = self._plain.get(sent[2:]) or self._plainly(sent)
             if len(data) == size and data.startswith(head, 2) and data.startswith(sent[:2]):

@@ -57,7 +57,7 @@ class LineLink(ModbusLink):
                 kept.begin_s += (begun_s - kept.begin_s) * (1.0 if begun_s > kept.begin_s else _FORGET)
         finally:
             self._turn.leave()
-        kept.take(request, answer)
+        kept.take(answer)
         return self._batch(request, kept)
 
     async def _asked(self, request: ReadRequest, kept: Kept, timeout_s: float | None) -> bytes:

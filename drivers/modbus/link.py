@@ -34,24 +34,25 @@ GOOD = Quality.GOOD
 class Kept:
     """What is kept of one planned request: its PDU, and the newest answer."""
 
-    __slots__ = ("_answer", "begin_s", "form", "frame", "pdu", "qualities", "values")
+    __slots__ = ("_answer", "begin_s", "form", "known", "pdu", "qualities", "request", "values")
 
     def __init__(self, request: ReadRequest, begin_s: float) -> None:
+        self.request = request
         self.begin_s = begin_s
         """How long after the request its answer begins, the device's patience apart; learned."""
         self.pdu = requests.read(request.table, request.address, request.count)
         self.form = request.unit_id, self.pdu[0], Asked.by(request.unit_id, self.pdu).size
         """All that an answer on a serial line shows of what it answers."""
-        self.frame = b""
-        """What answered last on a network."""
+        self.known = b""
+        """What answered last on a network, without its transaction id."""
         self.values: tuple[Value, ...] = ()
         self.qualities: tuple[Quality, ...] | None = None
         self._answer: bytes | None = None
 
-    def take(self, request: ReadRequest, answer: bytes) -> None:
+    def take(self, answer: bytes) -> None:
         """An answer's PDU: decoded where it differs from the newest."""
         if answer != self._answer:
-            self.values = request.decode(answer[2:])
+            self.values = self.request.decode(answer[2:])
             self.qualities = qualities(self.values)
             self._answer = answer
 

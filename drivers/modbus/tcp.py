@@ -28,15 +28,21 @@ Told = Callable[[Batch | Exception], None]
 class TcpLink(ModbusLink):
     """One open socket. To its wire it is itself what a future would be: one answer is waited for at a time."""
 
-    __slots__ = ("_asked", "_busy_s", "_extended", "_given_up", "_in_turn")
+    __slots__ = ("_asked", "_busy_s", "_extended", "_given_up", "_in_turn", "_limit_s", "_newest", "_told")
 
     silent_check = "unit id, and the wiring behind the gateway"
     broken_check = "check that nothing else answers at this address"
 
     def __init__(self, name: str, settings: TcpSettings, clock: Clock) -> None:
         super().__init__(name, settings, clock, TcpGate(self._bad_frame, self._stray))
-        self._asked: tuple[ReadRequest, Kept, float, Told] | None = None
-        """The request that is out, what is kept of it, how long it may take, and who is told."""
+        self._asked: Kept | None = None
+        """Of the request that is out."""
+        self._newest: Kept | None = None
+        """Of the one that was asked last: nearly always it is asked again."""
+        self._limit_s = 0.0
+        """How long what is out may take."""
+        self._told: Told | None = None
+        """Who is told what comes of it."""
         self._given_up: set[int] = set()
         """Units whose newest request was not answered."""
         self._busy_s = 0.0
@@ -58,31 +64,34 @@ class TcpLink(ModbusLink):
             turn.leave()
             raise
         answer: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
-        self._begin(request, timeout_s, partial(_tell, answer))
+        self.ask(request, timeout_s, partial(_tell, answer), ready=True)
         return await answer
 
-    def ask(self, request: ReadRequest, timeout_s: float | None, told: Told) -> bool:
-        """As `read`, but `told` is called with what comes of it; False where something must be waited for first."""
-        turn = self._turn
-        if turn.taken or self._unheard or request.pause_s or self._wire.transport is None:
-            return False
-        turn.taken = True
-        self._begin(request, timeout_s, told)
-        return True
+    def ask(self, request: ReadRequest, timeout_s: float | None, told: Told, *, ready: bool = False) -> bool:
+        """As `read`, but `told` is called with what comes of it; False where something must be waited for first.
 
-    def _begin(self, request: ReadRequest, timeout_s: float | None, told: Told) -> None:
+        `ready`: all has been waited for, and the turn is taken.
+        """
+        if not ready:
+            turn = self._turn
+            if turn.taken or self._unheard or request.pause_s or self._wire.transport is None:
+                return False
+            turn.taken = True
         try:
-            kept = self._kept.get(request) or self._keep(request)
+            kept = self._newest
+            if kept is None or kept.request is not request:
+                kept = self._newest = self._kept.get(request) or self._keep(request)
             timeout = self._timeout_s if timeout_s is None or timeout_s > self._timeout_s else timeout_s
             if self._busy_s:
                 timeout = self._beyond_busy(request.unit_id, timeout)
-            self._asked = request, kept, timeout, told
+            self._asked, self._limit_s, self._told = kept, timeout, told
             packet = self._gate.packet(request.unit_id, kept.pdu)
-            self._wire.send(packet, self, timeout + request.wire_s, None, kept.frame)
+            self._wire.send(packet, self, timeout + request.wire_s, None, kept.known)
         except BaseException:  # nobody else will leave the turn
             self._asked = None
             self._turn.leave()
             raise
+        return True
 
     def _beyond_busy(self, unit: int, timeout_s: float) -> float:
         """How long a unit may take that is asked while its gateway may still wait for another one."""
@@ -106,26 +115,28 @@ class TcpLink(ModbusLink):
 
     def set_result(self, frame: bytes, /) -> None:
         """The answer has come."""
-        request, kept, _, told = self._ended()
+        kept, told = self._ended()
+        request = kept.request
         if self._unheard:
             self._unheard = 0
         if self._given_up:
             self._given_up.discard(request.unit_id)
-        if frame is not kept.frame:
+        if frame is not kept.known:
             try:
-                kept.take(request, self._said(frame, request.device.id, request.unit_id, kept.pdu))
+                kept.take(self._said(frame, request.device.id, request.unit_id, kept.pdu))
             except Exception as error:  # whatever it is, whoever asked must hear of it
                 told(error)
                 return
-            kept.frame = frame
+            kept.known = frame[2:]
         self.tally.messages += 1
         clock = self._clock
         told(Batch(request.block, kept.values, clock.wall_ns(), clock.mono_s(), GOOD, kept.qualities))
 
     def set_exception(self, error: Exception, /) -> None:
         """None will come."""
-        extended = self._extended
-        request, kept, timeout, told = self._ended()
+        extended, timeout = self._extended, self._limit_s
+        kept, told = self._ended()
+        request = kept.request
         if isinstance(error, TimeoutError):
             self._given_up.add(request.unit_id)
             if extended:
@@ -134,16 +145,17 @@ class TcpLink(ModbusLink):
                 self._busy_s = self._wire.sent_s + self._timeout_s
         told(self._failed(error, request.device.id, request.unit_id, kept.pdu, timeout))
 
-    def _ended(self) -> tuple[ReadRequest, Kept, float, Told]:
-        out = self._asked
-        assert out is not None  # noqa: S101  # the wire has looked whether it is done
+    def _ended(self) -> tuple[Kept, Told]:
+        kept, told = self._asked, self._told
+        assert kept is not None  # noqa: S101  # the wire has looked whether it is done
+        assert told is not None  # noqa: S101  # set together with it
         self._asked, self._extended = None, False
         self._wire.rest()
         turn = self._turn
         turn.taken = False
         if turn.wanted:
             turn.leave()
-        return out
+        return kept, told
 
     def _new_wire(self) -> Wire:
         return TcpWire(self._gate)

@@ -12,13 +12,14 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from math import inf
 
 from drivers.driver import Request
 from drivers.point import Quality, Value
 from edge.acquisition.figures import DeviceFigures
 from edge.acquisition.patience import Patience
 
-NEVER_S = float("-inf")
+NEVER_S = -inf
 _STARVED_S = 10.0
 """So long beyond its deadline, an ordinary turn goes before urgent ones."""
 
@@ -37,8 +38,6 @@ class Turn:
     """Alarm rules look at points of its."""
     release_s: float = 0.0
     """From when on it may be sent."""
-    deadline_s: float = 0.0
-    """By when it should have been answered: its next turn."""
     ticket: int = -1
     """Which entry in the queues is the true one; -1: none, it waits for its device to answer."""
     values: tuple[Value, ...] | None = None
@@ -54,6 +53,11 @@ class Turn:
     asked_s: float = NEVER_S
     logged_s: float = NEVER_S
     """When an answer of its that cannot be used was last logged."""
+
+    @property
+    def deadline_s(self) -> float:
+        """By when it should have been answered: its next turn."""
+        return self.release_s + self.request.period_s
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +83,7 @@ class Asked:
 class Agenda:
     """All turns that have a place."""
 
-    __slots__ = ("_at_once", "_ordinary", "_ready", "_tickets", "_urgent", "_waiting")
+    __slots__ = ("_at_once", "_ordinary", "_ready", "_tickets", "_urgent", "_waiting", "next_s")
 
     def __init__(self, at_once: int = 1, ready: Callable[[Turn], bool] | None = None) -> None:
         """`at_once`: how many requests may be out; `ready`: whether one may go beside them."""
@@ -91,10 +95,12 @@ class Agenda:
         self._urgent: _Queue = []
         """Those that have come, by deadline."""
         self._ordinary: _Queue = []
+        self.next_s = inf
+        """When the next turn comes, as it was when `take` had none; infinity where none is to come."""
 
     def schedule(self, turn: Turn, release_s: float) -> None:
         """Give a turn its next place; an older one is void."""
-        turn.release_s, turn.deadline_s = release_s, release_s + turn.request.period_s
+        turn.release_s = release_s
         turn.ticket = ticket = next(self._tickets)
         heapq.heappush(self._waiting, (release_s, ticket, turn))
 
@@ -107,16 +113,18 @@ class Agenda:
         waiting = self._waiting
         if waiting and not self._urgent and not self._ordinary and self._ready is None:
             release_s, ticket, turn = waiting[0]
-            if release_s > now:
-                return None
-            if ticket == turn.ticket and (
-                len(waiting) == 1 or not _come(waiting, now)
-            ):  # it alone: nothing is to be weighed
-                heapq.heappop(waiting)
-                turn.ticket = -1
-                return turn
+            if ticket == turn.ticket:
+                if release_s > now:
+                    self.next_s = release_s
+                    return None
+                if len(waiting) == 1 or not _come(waiting, now):  # it alone: nothing is to be weighed
+                    heapq.heappop(waiting)
+                    turn.ticket = -1
+                    return turn
         first = self.first(now)
-        if first is not None:
+        if first is None:
+            self.next_s = self._next_s()
+        else:
             first.ticket = -1
         return first
 
@@ -135,19 +143,18 @@ class Agenda:
             return ordinary
         return urgent
 
-    def next_release_s(self) -> float | None:
-        """When the next turn comes; None where none is to come."""
+    def _next_s(self) -> float:
         waiting = self._waiting
         while waiting:
             release_s, ticket, turn = waiting[0]
             if ticket == turn.ticket:
                 return release_s
             heapq.heappop(waiting)
-        return None
+        return inf
 
     def spare_s(self, now: float) -> float:
         """How long the line may do something else from now on without any turn being late."""
-        spare = float("inf")
+        spare = inf
         until = now
         for turn in sorted(self._placed(), key=lambda turn: turn.deadline_s):
             until += turn.request.wire_s / self._at_once

@@ -9,7 +9,7 @@ nothing is made that is thrown away at once, which halves what a poll costs. As 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 
 from drivers.driver import BriskLink, Clock, DriverError
 from drivers.point import Batch
@@ -25,8 +25,8 @@ _EARLY_S = 0.0005
 class Brisk:
     """Runs now and then, for as long as nothing else is to be done."""
 
-    __slots__ = ("_agenda", "_answered", "_clock", "_failed", "_link", "_mono_s", "_over", "_probes", "_timeout_s",
-                 "_turn", "_wake_s", "_writes", "name")  # fmt: skip
+    __slots__ = ("_agenda", "_answered", "_clock", "_failed", "_link", "_mono_s", "_over", "_probes", "_stopped",
+                 "_timeout_s", "_turn", "_wake_s", "name")  # fmt: skip
 
     def __init__(
         self,
@@ -34,21 +34,19 @@ class Brisk:
         agenda: Agenda,
         clock: Clock,
         *,
-        writes: Sized,
         probes: Probes,
         timeout_s: Callable[[Asked], float | None] | None,
         answered: Callable[[Turn, Batch, float], None],
         failed: Callable[[Turn, DriverError, float], None],
     ) -> None:
-        """`writes` and `probes`: what else may be to do. `timeout_s`: None where all are waited for as long as the
-        connection allows. `answered` and `failed` are told the turn, what came
-        of it, and how long it took or when it began. What `failed` raises ends `run`.
+        """`probes`: what else may be to do; of a write, `stop` tells. `timeout_s`: None where all are waited for as
+        long as the connection allows. `answered` and `failed` are told the turn, what came of it, and how long it
+        took or when it began. What `failed` raises ends `run`.
         """
         self._link = link
         self._agenda = agenda
         self._clock = clock
         self._mono_s = clock.mono_s
-        self._writes = writes
         self._probes = probes
         self._timeout_s = timeout_s
         self._answered = answered
@@ -58,48 +56,57 @@ class Brisk:
         self._over: asyncio.Future[None] | None = None
         self._turn: Turn | None = None
         """What is out."""
+        self._stopped = False
+        """Something else is to be done once it has been answered."""
         self._wake_s = 0.0
         """Which moment is waited for; an earlier one was for a run that is over."""
 
     async def run(self) -> None:
         """Return when something else is to be done, and nothing is out. Raises what `failed` does."""
-        self._over = asyncio.get_running_loop().create_future()
+        self._stopped = False
+        over = self._over = asyncio.get_running_loop().create_future()
         task = asyncio.current_task()
         self.name = task.get_name() if task else ""
-        self._next(self._mono_s())
-        await self._over
+        try:
+            self._next(self._mono_s())
+            await over
+        finally:
+            self._over = None
 
     def stop(self) -> None:
         """Something else is to be done now."""
-        if self._over is not None and self._turn is None and not self._over.done():
-            self._over.set_result(None)
+        if self._turn is None:
+            self._end(None)
+        else:
+            self._stopped = True
 
     # The clock wakes it as it wakes a future.
 
     def done(self) -> bool:
         """Whether nobody waits for the moment any more."""
-        return self._over is None or self._over.done() or self._turn is not None
+        return self._over is None or self._turn is not None
 
     def set_result(self, _: None, /) -> None:
         """The moment has come."""
+        if self._over is None or self._turn is not None:
+            return
         now = self._mono_s()
         if now < self._wake_s - _EARLY_S:
             return
         try:
             self._next(now)
         except Exception as error:
-            self._fail(error)
+            self._end(error)
 
     def _next(self, now: float) -> None:
         """Ask what is due, or sleep until something is."""
-        if self._writes or self._probes.queue:
-            self.stop()
+        if self._stopped:
+            self._end(None)
             return
         turn = self._agenda.take(now)
         if turn is None:
-            release_s = self._agenda.next_release_s()
-            self._wake_s = wake_s = now + IDLE_S if release_s is None else release_s
-            self._clock.wake(self, max(0.0, wake_s - now))
+            self._wake_s = wake_s = min(self._agenda.next_s, now + IDLE_S)
+            self._clock.wake(self, wake_s)
             return
         self._turn = turn
         turn.out, turn.asked_s, turn.device.asked_s = True, now, now
@@ -112,21 +119,29 @@ class Brisk:
     def _came(self, what: Batch | Exception) -> None:
         """What the request that is out has brought."""
         turn, self._turn = self._turn, None
-        if turn is None or self._over is None or self._over.done():  # the connection is being closed
+        if turn is None or self._over is None:  # the connection is being closed
             return
         turn.out = False
         try:
             if isinstance(what, Batch):
-                self._answered(turn, what, what.mono_s - turn.asked_s)
+                now = what.mono_s  # it has just come
+                self._answered(turn, what, now - turn.asked_s)
             elif isinstance(what, DriverError):
                 self._failed(turn, what, turn.asked_s)
+                now = self._mono_s()
+                self._stopped |= bool(self._probes.queue)
             else:
                 raise what
-            self._next(self._mono_s())
+            self._next(now)
         except Exception as error:
-            self._fail(error)
+            self._end(error)
 
-    def _fail(self, error: Exception) -> None:
-        """The event loop would only log it, and others wait for the same moment: it belongs to whoever runs this."""
-        if self._over is not None and not self._over.done():
-            self._over.set_exception(error)
+    def _end(self, error: Exception | None) -> None:
+        """Return to whoever runs this. An error is his too: the loop would only log it, and others wait as well."""
+        over, self._over = self._over, None
+        if over is None or over.done():  # nobody waits any more
+            return
+        if error is None:
+            over.set_result(None)
+        else:
+            over.set_exception(error)

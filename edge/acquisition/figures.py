@@ -15,8 +15,13 @@ DeviceState = Literal["waiting", "answering", "doubtful", "silent"]
 WINDOW_S = 60
 
 
+_SLOT_S = 5
+"""In pieces of so many seconds."""
+_SLOTS = WINDOW_S // _SLOT_S
+
+
 class Window:
-    """Sums over the last minute, second by second."""
+    """Sums over the last minute: eleven whole slots and the one that runs."""
 
     __slots__ = ("_at_once", "_began_s", "_count", "_spent_s", "_sums", "_until_s")
 
@@ -24,10 +29,10 @@ class Window:
         """`at_once`: how many pieces of work may go on at the same time."""
         self._began_s = now_s
         self._at_once = at_once
-        self._sums: list[tuple[int, float, int]] = [(-1, 0.0, 0)] * WINDOW_S
-        """For each second of the window: which second it is, time spent in it, answers in it."""
+        self._sums: list[tuple[int, float, int]] = [(-1, 0.0, 0)] * _SLOTS
+        """Of each slot: which it is, time spent in it, pieces of work that ended in it."""
         self._until_s = 0.0
-        """When the second ends in which work has been counted last."""
+        """When the slot ends in which work has been counted last."""
         self._spent_s = 0.0
         self._count = 0
 
@@ -37,12 +42,14 @@ class Window:
             self._spent_s += spent_s
             self._count += 1
             return
-        self._keep()
-        self._until_s, self._spent_s, self._count = int(now_s) + 1.0, spent_s, 1
+        slot = int(self._until_s) // _SLOT_S - 1
+        self._sums[slot % _SLOTS] = slot, self._spent_s, self._count
+        self._until_s, self._spent_s, self._count = (int(now_s) // _SLOT_S + 1.0) * _SLOT_S, spent_s, 1
 
     def share(self, now_s: float) -> float:
         """Part of the last minute, or of the time since the start, that was spent: 0 to 1."""
-        length = min(WINDOW_S, now_s - self._began_s)
+        oldest_s = (int(now_s) // _SLOT_S - _SLOTS + 1.0) * _SLOT_S
+        length = now_s - max(oldest_s, self._began_s)
         spent_s = sum(spent for spent, _ in self._within(now_s)) / self._at_once
         return min(1.0, spent_s / length) if length > 0 else 0.0
 
@@ -52,14 +59,10 @@ class Window:
         count = sum(count for _, count in pieces)
         return sum(spent for spent, _ in pieces) / count if count else None
 
-    def _keep(self) -> None:
-        second = int(self._until_s) - 1
-        self._sums[second % WINDOW_S] = (second, self._spent_s, self._count)
-
     def _within(self, now_s: float) -> list[tuple[float, int]]:
-        self._keep()
-        oldest = int(now_s) - WINDOW_S
-        return [(spent, count) for second, spent, count in self._sums if second > oldest]
+        current, oldest = int(self._until_s) // _SLOT_S - 1, int(now_s) // _SLOT_S - _SLOTS
+        found = [(spent, count) for slot, spent, count in self._sums if slot > oldest and slot != current]
+        return [*found, (self._spent_s, self._count)] if current > oldest else found
 
 
 @dataclass(slots=True)

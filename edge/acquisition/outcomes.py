@@ -86,7 +86,11 @@ class Outcomes:
             figures.reason = ""
         if figures.state == "answering":
             device.misses = 0
-            self._again(turn)
+            release_s = turn.release_s + turn.request.period_s
+            if turn.placed and release_s >= batch.mono_s:  # as nearly always
+                self._agenda.schedule(turn, release_s)
+            else:
+                self._again(turn)
         else:
             self._alive(turn)
         self._emit(batch)
@@ -224,9 +228,6 @@ class Outcomes:
         """Its next turn on the grid; those that have passed meanwhile are skipped."""
         now, period_s = self._mono_s(), turn.request.period_s
         release_s = turn.release_s + period_s
-        if release_s >= now and turn.placed and not turn.misses:
-            self._agenda.schedule(turn, release_s)
-            return
         late = release_s < now
         if not turn.placed:  # from the first turn, which came when it could, onto the grid
             turn.placed = True

@@ -42,6 +42,24 @@ class _Write:
     done: asyncio.Future[Value]
 
 
+class _Sleeper:
+    """A worker that sleeps, to the clock."""
+
+    __slots__ = ("_woken",)
+
+    def __init__(self, woken: asyncio.Future[None]) -> None:
+        self._woken = woken
+
+    def done(self) -> bool:
+        """Whether it has been roused."""
+        return self._woken.done()
+
+    def set_result(self, _: None, /) -> None:
+        """The moment has come."""
+        if not self._woken.done():
+            self._woken.set_result(None)
+
+
 class Poller:
     """Everything that is asked of one open connection goes through here."""
 
@@ -97,7 +115,7 @@ class Poller:
         if isinstance(link, BriskLink):
             self._brisk = Brisk(
                 link, self._agenda, clock,
-                writes=self._writes, probes=self._probes,
+                probes=self._probes,
                 timeout_s=None if self._waits.alone else self._waits.timeout_s,
                 answered=self._outcomes.answered, failed=self._outcomes.failed,
             )  # fmt: skip
@@ -233,14 +251,11 @@ class Poller:
 
     def _idle(self) -> asyncio.Future[None]:
         """Done when the next turn comes, or a write does."""
-        now = self._mono_s()
-        wake_s = self._agenda.next_release_s()
-        if wake_s is None:
-            wake_s = now + IDLE_S
+        wake_s = min(self._agenda.next_s, self._mono_s() + IDLE_S)
         if (probe_s := self._probes.wake_s()) is not None:
             wake_s = min(wake_s, probe_s)
         woken = self._asleep()
-        self._clock.wake(woken, max(0.0, wake_s - now))
+        self._clock.wake(_Sleeper(woken), wake_s)
         return woken
 
     def _asleep(self) -> asyncio.Future[None]:

@@ -278,7 +278,7 @@ def test_a_window_forgets_what_is_older_than_a_minute() -> None:
     window = Window(0.0)
     window.add(10.0, 6.0)
     assert window.share(20.0) == pytest.approx(0.3)
-    assert window.share(69.0) == pytest.approx(0.1)
+    assert window.share(69.0) == pytest.approx(6 / 59), "slots of five seconds: the minute is one of 55 to 60"
     assert window.share(71.0) == 0
     assert window.mean_s(71.0) is None
 

@@ -157,10 +157,10 @@ async def sleepless(stand: Stand, seconds: float) -> int:
     """How often in so much time somebody lies down to sleep for no time at all, only to look again."""
     real, count = stand.clock.wake, 0
 
-    def counted(woken: Woken, seconds: float) -> None:
+    def counted(woken: Woken, at_s: float) -> None:
         nonlocal count
-        count += seconds <= 0
-        real(woken, seconds)
+        count += at_s <= stand.clock.mono_s()
+        real(woken, at_s)
 
     stand.clock.wake = counted  # type: ignore[method-assign]
     await stand.run(seconds)

@@ -47,7 +47,7 @@ async def test_a_timer_that_is_early_wakes_nobody_too_early(monkeypatch: pytest.
     monkeypatch.setattr(loop, "call_later", call_later)
     clock, woken = SystemClock(), loop.create_future()
     due_s = clock.mono_s() + 0.1
-    clock.wake(woken, 0.1)
+    clock.wake(woken, due_s)
     await woken
     assert not early
     assert clock.mono_s() >= due_s - 0.0005

@@ -65,9 +65,10 @@ class FastClock(SystemClock):
         """Wait a twentieth of that."""
         await asyncio.sleep(seconds / self._speed)
 
-    def wake(self, woken: Woken, seconds: float) -> None:
-        """Wake after a twentieth of that."""
-        super().wake(woken, seconds / self._speed)
+    def wake(self, woken: Woken, at_s: float) -> None:
+        """Wake after a twentieth of the time until then."""
+        now_s = self.mono_s()
+        super().wake(woken, now_s + (at_s - now_s) / self._speed)
 
     async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
         """Wait at most a twentieth of that."""
