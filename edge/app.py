@@ -44,7 +44,7 @@ KEEP_S = 60.0
 DELAYS_S = 5.0
 """How often alarm delays in progress are."""
 WATCH_S = 5.0
-"""How often the box itself and its uplinks are looked at: what the alarms about them wait for takes minutes."""
+"""How often the box itself and its uplinks are looked at: the alarms about them wait for ten seconds and more."""
 DRAIN_S = 4.0
 """How long stopping may take; the unit's TimeoutStopSec is longer."""
 

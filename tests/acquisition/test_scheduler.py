@@ -283,6 +283,20 @@ def test_a_window_forgets_what_is_older_than_a_minute() -> None:
     assert window.mean_s(71.0) is None
 
 
+async def test_a_write_goes_right_after_a_brisk_turn_that_is_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pump = device("a", "x", "y")
+    async with standing(requests(pump, wire_s=0.25)) as stand:
+        await stand.run(2.125)
+        assert stand.line.asked, "x is out, and y has come"
+        writing = asyncio.create_task(stand.poller.write(pump, pump.points[0], 7))
+        await stand.run(3)
+        assert await writing == 7
+        assert stand.line.writes == [(2.25, "x", 7)]
+        assert stand.line.times("y")[2] > 2.25
+
+
 async def test_a_request_without_a_period_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="pump: a request without a period"):
         Poller(Line(ManualClock()), requests(device("pump", "a"), period_s=0), ManualClock(), lambda batch: None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -124,3 +125,26 @@ async def test_a_damaged_ledger_is_an_alarm_and_told_with_what_was_saved_of_it(t
         assert "\n" not in reason
         assert (await house.ledger.load("meter"))["x"] == {"value": 7}
         await eventually(lambda: ("gateway.storage", "GW-03") in alarms(house))
+
+
+class Counted(ManualClock):
+    """A clock that counts who lies down to sleep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept: Counter[str] = Counter()
+
+    async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
+        task = asyncio.current_task()
+        self.slept[task.get_name() if task else ""] += 1
+        await super().wait(woken, seconds)
+
+
+async def test_one_task_wakes_in_a_second_in_which_nothing_happens(tmp_path: Path) -> None:
+    clock = Counted()
+    async with living(tmp_path, clock):
+        await pass_time(clock, 5)
+        clock.slept.clear()
+        await pass_time(clock, 60)
+    assert clock.slept.pop("ticks") == 60
+    assert max(clock.slept.values()) <= 13, "every five seconds at most"
