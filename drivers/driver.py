@@ -44,14 +44,14 @@ class Refused(DriverError):
 
 
 class Woken(Protocol):
-    """What behaves like a future to whoever wakes it."""
+    """A future, or what behaves like one to whoever wakes it."""
 
     def done(self) -> bool:
         """Whether it need not be woken any more."""
         ...
 
     def set_result(self, result: None, /) -> None:
-        """It is woken. Nothing comes of that where it is done."""
+        """It is woken."""
         ...
 
 
@@ -75,7 +75,7 @@ class Clock(Protocol):
         ...
 
     def wake(self, woken: Woken, at_s: float) -> None:
-        """Wake at that time of `mono_s`. Costs little."""
+        """Set `woken` done at that time of `mono_s`, if it is not by then. Costs little."""
         ...
 
     async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:

@@ -69,7 +69,7 @@ class SystemClock:
         await self.wait(asyncio.get_running_loop().create_future(), end_of(now, seconds) - now)
 
     def wake(self, woken: Woken, at_s: float) -> None:
-        """Wake at that time of the monotonic clock, to the next thousandth.
+        """Set `woken` done at that time of the monotonic clock, to the next thousandth, if it is not by then.
 
         Those that are woken at the same moment share a timer, and come before those that `wait` until then: what has
         been sent is answered while the others do their work.
@@ -116,11 +116,10 @@ class _Moment:
             self.timer = asyncio.get_running_loop().call_later(left_s + _EARLY_S, self.come)
             return
         del self._all[self._number]
-        for woken in self.first:
-            woken.set_result(None)
-        for sleeper in self.then:
-            if not sleeper.done():
-                sleeper.set_result(None)
+        everybody: tuple[Woken, ...] = (*self.first, *self.then)
+        for woken in everybody:
+            if not woken.done():
+                woken.set_result(None)
 
     def leave(self, woken: asyncio.Future[None]) -> None:
         """One waits no longer; where he was the last, nobody is woken."""
@@ -140,7 +139,7 @@ class ManualClock:
         self._wall_ns = wall_ns
         self._mono_s = mono_s
         self._order = itertools.count()
-        self._sleepers: list[tuple[float, int, Woken | asyncio.Future[None], str]] = []
+        self._sleepers: list[tuple[float, int, Woken, str]] = []
 
     def wall_ns(self) -> int:
         """Unix time in ns."""
@@ -159,10 +158,7 @@ class ManualClock:
         await self.wait(asyncio.get_running_loop().create_future(), seconds)
 
     def wake(self, woken: Woken, at_s: float) -> None:
-        """Wake once `advance` has moved the clock that far."""
-        self._wake(woken, at_s)
-
-    def _wake(self, woken: Woken | asyncio.Future[None], at_s: float) -> None:
+        """Set `woken` done once `advance` has moved the clock that far."""
         if at_s <= self._mono_s:
             asyncio.get_running_loop().call_soon(_wake, woken)
             return
@@ -173,7 +169,7 @@ class ManualClock:
 
     async def wait(self, woken: asyncio.Future[None], seconds: float) -> None:
         """Wait until `woken` is done or `advance` has moved the clock that far."""
-        self._wake(woken, self._mono_s + seconds)
+        self.wake(woken, self._mono_s + seconds)
         await woken
 
     def sleeping(self) -> set[str]:
@@ -198,6 +194,6 @@ class ManualClock:
         self._wall_ns += round(seconds * 1e9)
 
 
-def _wake(woken: Woken | asyncio.Future[None]) -> None:
+def _wake(woken: Woken) -> None:
     if not woken.done():
         woken.set_result(None)

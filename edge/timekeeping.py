@@ -62,7 +62,7 @@ class Timekeeper:
         self.wait: Callable[[asyncio.Future[None], float], Coroutine[Any, Any, None]] = base.wait
         """Wait until the future is done, at most so many seconds."""
         self.wake: Callable[[Woken, float], None] = base.wake
-        """Wake at that time of `mono_s`."""
+        """Set the future done at that time of `mono_s`, if it is not by then."""
         self.begun_s = base.mono_s()
         self.boot = boot
         self.synchronised = memory.synchronised

@@ -38,33 +38,38 @@ class Deadlines:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.waiting: set[Waiting] = set()
         self._loop = loop
-        self.out = 0
-        """How many exchanges are out, of all together. Whoever begins or ends one counts it here, and calls `rest`
-        where none is left: that is done for each reading, so no call stands between."""
-        self.first_s = inf
-        """When the timer ends. Whoever begins an exchange that is due sooner calls `arm`."""
+        self._out = 0
+        """How many exchanges are out, of all together."""
+        self._first_s = inf
+        """When the timer ends."""
         self._timer: asyncio.TimerHandle | None = None
 
-    def rest(self) -> None:
-        """Nothing is waited for."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer, self.first_s = None, inf
+    def begin(self, due_s: float, now_s: float) -> None:
+        """One of `waiting` waits for one more answer, until `due_s` by the loop's `precise` clock."""
+        self._out += 1
+        if due_s < self._first_s:
+            self._arm(due_s, now_s)
 
-    def arm(self, due_s: float, now_s: float) -> None:
-        """One of `waiting` waits until `due_s`, by the loop's `precise` clock."""
+    def end(self) -> None:
+        """One answer is no longer waited for."""
+        self._out -= 1
+        if not self._out and self._timer is not None:
+            self._timer.cancel()
+            self._timer, self._first_s = None, inf
+
+    def _arm(self, due_s: float, now_s: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self.first_s = due_s
+        self._first_s = due_s
         self._timer = self._loop.call_later(max(0.0, due_s - now_s) + _FINE_S, self._look, due_s)
 
     def _look(self, due_s: float) -> None:
         """The timer has ended."""
-        self._timer, self.first_s = None, inf
+        self._timer, self._first_s = None, inf
         now_s = max(due_s, precise(self._loop)())
         next_s = min((each.expire(now_s) for each in self.waiting), default=inf)
-        if next_s < self.first_s:  # those whose time has passed may have asked anew, for less time
-            self.arm(next_s, now_s)
+        if next_s < self._first_s:  # those whose time has passed may have asked anew, for less time
+            self._arm(next_s, now_s)
 
 
 _of: WeakKeyDictionary[asyncio.AbstractEventLoop, Deadlines] = WeakKeyDictionary()

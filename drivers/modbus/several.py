@@ -122,9 +122,7 @@ class SeveralWire(Wire):
         now_s = self.now_s()
         due_s = now_s + timeout_s
         self._answers[transaction] = answer, due_s
-        self._deadlines.out += 1
-        if due_s < self._deadlines.first_s:
-            self._deadlines.arm(due_s, now_s)
+        self._deadlines.begin(due_s, now_s)
         try:
             self._several.ask(packet)
             self.transport.write(packet)
@@ -134,9 +132,7 @@ class SeveralWire(Wire):
                 raise BrokenFrame("the answer is cut short") from None
             raise
         finally:
-            self._deadlines.out -= 1
-            if not self._deadlines.out:
-                self._deadlines.rest()
+            self._deadlines.end()
             self._several.give_up(transaction)
             self._answers.pop(transaction, None)
 

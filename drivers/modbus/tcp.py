@@ -64,19 +64,19 @@ class TcpLink(ModbusLink):
             turn.leave()
             raise
         answer: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
-        self.ask(request, timeout_s, partial(_tell, answer), ready=True)
+        self._begin(request, timeout_s, partial(_tell, answer))
         return await answer
 
-    def ask(self, request: ReadRequest, timeout_s: float | None, told: Told, *, ready: bool = False) -> bool:
-        """As `read`, but `told` is called with what comes of it; False where something must be waited for first.
+    def ask(self, request: ReadRequest, timeout_s: float | None, told: Told) -> bool:
+        """As `read`, but `told` is called with what comes of it; False where something must be waited for first."""
+        turn = self._turn
+        if turn.taken or self._unheard or request.pause_s or self._wire.transport is None:
+            return False
+        turn.taken = True
+        self._begin(request, timeout_s, told)
+        return True
 
-        `ready`: all has been waited for, and the turn is taken.
-        """
-        if not ready:
-            turn = self._turn
-            if turn.taken or self._unheard or request.pause_s or self._wire.transport is None:
-                return False
-            turn.taken = True
+    def _begin(self, request: ReadRequest, timeout_s: float | None, told: Told) -> None:
         try:
             kept = self._newest
             if kept is None or kept.request is not request:
@@ -91,7 +91,6 @@ class TcpLink(ModbusLink):
             self._asked = None
             self._turn.leave()
             raise
-        return True
 
     def _beyond_busy(self, unit: int, timeout_s: float) -> float:
         """How long a unit may take that is asked while its gateway may still wait for another one."""
@@ -149,7 +148,7 @@ class TcpLink(ModbusLink):
         kept, told = self._asked, self._told
         assert kept is not None  # noqa: S101  # the wire has looked whether it is done
         assert told is not None  # noqa: S101  # set together with it
-        self._asked, self._extended = None, False
+        self._asked, self._told, self._extended = None, None, False
         self._wire.rest()
         turn = self._turn
         turn.taken = False

@@ -32,28 +32,19 @@ _DEAD_S = 20
 
 
 class Answer(Protocol):
-    """What behaves like a future to whoever answers it."""
+    """A future, or what behaves like one to whoever answers it."""
 
     def done(self) -> bool:
         """Whether it has been answered."""
         ...
 
     def set_result(self, frame: bytes, /) -> None:
-        """This answers. Nothing comes of that where it has been answered."""
+        """This answers."""
         ...
 
     def set_exception(self, error: Exception, /) -> None:
         """Nothing will."""
         ...
-
-
-class _Frame(asyncio.Future[bytes]):
-    """A frame that somebody waits for, unless he has gone."""
-
-    def set_result(self, frame: bytes, /) -> None:
-        """It has come."""
-        if not self.done():
-            super().set_result(frame)
 
 
 class Wire(asyncio.Protocol):
@@ -98,10 +89,7 @@ class Wire(asyncio.Protocol):
         transport = self.transport
         now_s = self.sent_s = self.now_s()
         self._due_s = due_s = now_s + timeout_s
-        deadlines = self._deadlines
-        deadlines.out += 1
-        if due_s < deadlines.first_s:
-            deadlines.arm(due_s, now_s)
+        self._deadlines.begin(due_s, now_s)
         if transport is None:
             answer.set_exception(ConnectionResetError())
             return
@@ -118,17 +106,14 @@ class Wire(asyncio.Protocol):
     def rest(self) -> None:
         """The exchange has ended."""
         self._answer = None
-        deadlines = self._deadlines
-        deadlines.out -= 1
-        if not deadlines.out:
-            deadlines.rest()
+        self._deadlines.end()
         if self._begin is not None:
             self._begun()
         self.quiet_since_s = self.now_s()
 
     async def exchange(self, packet: bytes, timeout_s: float, begin_s: float | None = None) -> bytes:
         """Send a packet and return the frame that answers it. Raises what `send` tells of."""
-        answer = _Frame(loop=self._loop)
+        answer: asyncio.Future[bytes] = self._loop.create_future()
         self.send(packet, answer, timeout_s, begin_s)
         try:
             return await answer
@@ -151,7 +136,7 @@ class Wire(asyncio.Protocol):
             return frame
         if self.transport is None:
             raise ConnectionResetError
-        answer = _Frame(loop=self._loop)
+        answer: asyncio.Future[bytes] = self._loop.create_future()
         self._answer = answer
         timer = self._loop.call_later(timeout_s, expire, answer)
         try:
@@ -226,7 +211,7 @@ class Wire(asyncio.Protocol):
             if answer is not None and not answer.done():
                 answer.set_exception(error)
             return
-        if frame and answer is not None:
+        if frame and answer is not None and not answer.done():
             answer.set_result(frame)
 
     def connection_lost(self, error: Exception | None) -> None:

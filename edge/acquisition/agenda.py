@@ -83,7 +83,7 @@ class Asked:
 class Agenda:
     """All turns that have a place."""
 
-    __slots__ = ("_at_once", "_ordinary", "_ready", "_tickets", "_urgent", "_waiting", "next_s")
+    __slots__ = ("_at_once", "_ordinary", "_ready", "_tickets", "_urgent", "_waiting")
 
     def __init__(self, at_once: int = 1, ready: Callable[[Turn], bool] | None = None) -> None:
         """`at_once`: how many requests may be out; `ready`: whether one may go beside them."""
@@ -95,8 +95,6 @@ class Agenda:
         self._urgent: _Queue = []
         """Those that have come, by deadline."""
         self._ordinary: _Queue = []
-        self.next_s = inf
-        """When the next turn comes, as it was when `take` had none; infinity where none is to come."""
 
     def schedule(self, turn: Turn, release_s: float) -> None:
         """Give a turn its next place; an older one is void."""
@@ -113,18 +111,16 @@ class Agenda:
         waiting = self._waiting
         if waiting and not self._urgent and not self._ordinary and self._ready is None:
             release_s, ticket, turn = waiting[0]
-            if ticket == turn.ticket:
-                if release_s > now:
-                    self.next_s = release_s
-                    return None
-                if len(waiting) == 1 or not _come(waiting, now):  # it alone: nothing is to be weighed
-                    heapq.heappop(waiting)
-                    turn.ticket = -1
-                    return turn
+            if release_s > now:
+                return None
+            if ticket == turn.ticket and (
+                len(waiting) == 1 or not _come(waiting, now)
+            ):  # it alone: nothing is to be weighed
+                heapq.heappop(waiting)
+                turn.ticket = -1
+                return turn
         first = self.first(now)
-        if first is None:
-            self.next_s = self._next_s()
-        else:
+        if first is not None:
             first.ticket = -1
         return first
 
@@ -143,7 +139,8 @@ class Agenda:
             return ordinary
         return urgent
 
-    def _next_s(self) -> float:
+    def next_release_s(self) -> float:
+        """When the next turn comes; infinity where none is to come."""
         waiting = self._waiting
         while waiting:
             release_s, ticket, turn = waiting[0]

@@ -88,8 +88,6 @@ class Brisk:
 
     def set_result(self, _: None, /) -> None:
         """The moment has come."""
-        if self._over is None or self._turn is not None:
-            return
         now = self._mono_s()
         if now < self._wake_s - _EARLY_S:
             return
@@ -105,7 +103,7 @@ class Brisk:
             return
         turn = self._agenda.take(now)
         if turn is None:
-            self._wake_s = wake_s = min(self._agenda.next_s, now + IDLE_S)
+            self._wake_s = wake_s = min(self._agenda.next_release_s(), now + IDLE_S)
             self._clock.wake(self, wake_s)
             return
         self._turn = turn

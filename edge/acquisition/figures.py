@@ -13,8 +13,6 @@ DeviceState = Literal["waiting", "answering", "doubtful", "silent"]
 """Not asked yet; answering; has missed one answer; has missed two or more and is only probed."""
 
 WINDOW_S = 60
-
-
 _SLOT_S = 5
 """In pieces of so many seconds."""
 _SLOTS = WINDOW_S // _SLOT_S

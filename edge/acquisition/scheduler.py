@@ -42,24 +42,6 @@ class _Write:
     done: asyncio.Future[Value]
 
 
-class _Sleeper:
-    """A worker that sleeps, to the clock."""
-
-    __slots__ = ("_woken",)
-
-    def __init__(self, woken: asyncio.Future[None]) -> None:
-        self._woken = woken
-
-    def done(self) -> bool:
-        """Whether it has been roused."""
-        return self._woken.done()
-
-    def set_result(self, _: None, /) -> None:
-        """The moment has come."""
-        if not self._woken.done():
-            self._woken.set_result(None)
-
-
 class Poller:
     """Everything that is asked of one open connection goes through here."""
 
@@ -251,11 +233,11 @@ class Poller:
 
     def _idle(self) -> asyncio.Future[None]:
         """Done when the next turn comes, or a write does."""
-        wake_s = min(self._agenda.next_s, self._mono_s() + IDLE_S)
+        wake_s = min(self._agenda.next_release_s(), self._mono_s() + IDLE_S)
         if (probe_s := self._probes.wake_s()) is not None:
             wake_s = min(wake_s, probe_s)
         woken = self._asleep()
-        self._clock.wake(_Sleeper(woken), wake_s)
+        self._clock.wake(woken, wake_s)
         return woken
 
     def _asleep(self) -> asyncio.Future[None]:

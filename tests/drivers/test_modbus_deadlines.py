@@ -23,15 +23,11 @@ class Waiter:
     def _ask(self) -> None:
         now_s = asyncio.get_running_loop().time()
         self._due_s = now_s + self._times_s.pop(0)
-        self._deadlines.out += 1
-        if self._due_s < self._deadlines.first_s:
-            self._deadlines.arm(self._due_s, now_s)
+        self._deadlines.begin(self._due_s, now_s)
 
     def answered(self) -> None:
         self._due_s = inf
-        self._deadlines.out -= 1
-        if not self._deadlines.out:
-            self._deadlines.rest()
+        self._deadlines.end()
 
     def expire(self, now_s: float) -> float:
         if self._due_s > now_s:
