@@ -283,9 +283,7 @@ def test_a_window_forgets_what_is_older_than_a_minute() -> None:
     assert window.mean_s(71.0) is None
 
 
-async def test_a_write_goes_right_after_a_brisk_turn_that_is_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_write_goes_right_after_the_turn_that_is_out() -> None:
     pump = device("a", "x", "y")
     async with standing(requests(pump, wire_s=0.25)) as stand:
         await stand.run(2.125)
